@@ -1,0 +1,80 @@
+# make demo   the main job on real counts      make test   lint, types and tests
+# Each first makes .venv and installs what it needs; the second time there is nothing left to install.
+
+PYTHON      ?= python3
+VENV        ?= .venv
+CONSTRAINTS ?= constraints.txt
+# On Linux, PyPI's torch brings CUDA along (gigabytes). For the small CPU build:
+#   make demo PIP_TORCH="torch --extra-index-url https://download.pytorch.org/whl/cpu"
+PIP_TORCH   ?= torch
+
+# make demo DATA=counts.h5ad GROUPBY=cell_type [BATCH=batch] [OUT=folder]
+DATA    ?=
+GROUPBY ?=
+BATCH   ?=
+OUT     ?= demo
+
+bin     := $(VENV)/bin
+pip     := $(bin)/python -m pip install --disable-pip-version-check --constraint $(CONSTRAINTS)
+sources := pyproject.toml DESCRIPTION $(CONSTRAINTS)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint longtest clean
+
+help:
+	@echo "make demo       install, then the main job on real counts; tables and figures go to demo/"
+	@echo "                your own data: make demo DATA=counts.h5ad GROUPBY=cell_type [BATCH=batch] [OUT=folder]"
+	@echo "make test       install, then ruff, mypy and the tests"
+	@echo "make lint       only ruff and mypy"
+	@echo "make longtest   the tests that take minutes"
+	@echo "make clean      remove .venv, demo/ and caches"
+	@echo "Without a GPU, add PIP_TORCH=\"torch --extra-index-url https://download.pytorch.org/whl/cpu\" the first time."
+
+demo: $(VENV)/.demo
+	@$(bin)/python examples/demo.py --out "$(OUT)" $(if $(DATA),--data "$(DATA)") \
+	  $(if $(GROUPBY),--groupby "$(GROUPBY)") $(if $(BATCH),--batch "$(BATCH)")
+
+test: lint
+	$(bin)/python -m pytest
+
+longtest: $(VENV)/.test
+	$(bin)/python -m pytest -m longtest
+
+lint: $(VENV)/.test
+	$(bin)/python -m ruff check .
+	$(bin)/python -m ruff format --check .
+	$(bin)/python -m mypy
+
+clean:
+	rm -rf $(VENV) demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# One stamp per set of packages, older than pyproject.toml, DESCRIPTION or the pins when these change.
+$(VENV)/.demo: $(VENV)/.torch $(sources)
+	@echo "Installing ldvae with what the demo needs into $(VENV) ..."
+	@$(pip) --quiet --editable '.[demo]'
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.torch $(sources)
+	@echo "Installing ldvae with what the tests need into $(VENV) ..."
+	@$(pip) --quiet --editable '.[test,dev]'
+	@touch $@
+
+$(VENV)/.torch: $(CONSTRAINTS) | $(bin)/python
+	@echo "Installing PyTorch into $(VENV) (the largest part, once) ..."
+	@$(pip) $(PIP_TORCH)
+	@touch $@
+
+# Debian ships venv without ensurepip: as root take the missing package, otherwise name it.
+$(bin)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "ldvae needs Python 3.10 or newer, but PYTHON=$(PYTHON) is not: try make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  package=$$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])'); \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "Installing the Debian package $$package ..."; \
+	    apt-get update -qq && apt-get install -y -qq --no-install-recommends $$package </dev/null >/dev/null; \
+	  else \
+	    echo "Python lacks venv: install it with: sudo apt-get install $$package" >&2; exit 1; \
+	  fi; }
+	@$(PYTHON) -m venv $(VENV)

@@ -1,0 +1,89 @@
+"""Is this argument what it should be? One sentence per failure; nothing here knows what the argument is for."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+__all__ = ["boolean", "choice", "integer", "number", "optional", "strings", "shown"]
+
+
+def shown(values: Iterable[Any], limit: int = 5) -> str:
+    """The first few of `values`, quoted, for an error message."""
+    values = [str(v) for v in values]
+    more = f" and {len(values) - limit} more" if len(values) > limit else ""
+    return ", ".join(f"'{v}'" for v in values[:limit]) + more
+
+
+def _scalar(value: Any) -> Any:
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        return value.item()
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def number(
+    name: str, value: Any, low: float = -math.inf, high: float = math.inf, *, low_open: bool = False, high_open: bool = False
+) -> float:
+    """A finite float within bounds; booleans and strings are refused."""
+    value = _scalar(value)
+    left, right = ("more than" if low_open else "at least"), ("less than" if high_open else "at most")
+    parts = [f"{left} {low:g}"] if low > -math.inf else []
+    parts += [f"{right} {high:g}"] if high < math.inf else []
+    wanted = "a number" + (" " + " and ".join(parts) if parts else "")
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"`{name}` must be {wanted}, but {value!r} is a {type(value).__name__}.")
+    value = float(value)
+    outside = value < low or value > high or (low_open and value == low) or (high_open and value == high)
+    if not math.isfinite(value) or outside:
+        raise ValueError(f"`{name}` must be {wanted}, not {value:g}.")
+    return value
+
+
+def integer(name: str, value: Any, low: int, high: int | None = None) -> int:
+    """A whole number within bounds; `10.0` counts as 10, since that is how R writes it."""
+    value = _scalar(value)
+    wanted = f"a whole number of at least {low}" + (f" and at most {high}" if high is not None else "")
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"`{name}` must be {wanted}, but {value!r} is a {type(value).__name__}.")
+    if not math.isfinite(value) or value != int(value) or value < low or (high is not None and value > high):
+        raise ValueError(f"`{name}` must be {wanted}, not {value:g}.")
+    return int(value)
+
+
+def boolean(name: str, value: Any) -> bool:
+    """True or False, nothing that merely resembles them."""
+    value = _scalar(value)
+    if not isinstance(value, bool):
+        raise TypeError(f"`{name}` must be True or False, not {value!r}.")
+    return value
+
+
+def choice(name: str, value: Any, choices: Sequence[str]) -> str:
+    """One of a few words."""
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"`{name}` must be one of {shown(choices, 20)}, not {value!r}.")
+    return str(value)
+
+
+def strings(name: str, value: Any) -> list[str]:
+    """A list of different strings; a single string counts as a list of one."""
+    if isinstance(value, str):
+        return [str(value)]
+    if not isinstance(value, Iterable):
+        raise TypeError(f"`{name}` must be a list of names, not {value!r}.")
+    values = list(value)
+    wrong = [v for v in values if not isinstance(v, str)]
+    if wrong:
+        raise TypeError(f"`{name}` must be a list of names, but {wrong[0]!r} is a {type(wrong[0]).__name__}.")
+    if len(set(values)) < len(values):
+        raise ValueError(f"`{name}` names {shown(sorted({v for v in values if values.count(v) > 1}))} more than once.")
+    return [str(v) for v in values]
+
+
+def optional(check: Any, name: str, value: Any, *args: Any, **kwargs: Any) -> Any:
+    """`None` as it is, anything else through `check`."""
+    return None if value is None else check(name, value, *args, **kwargs)

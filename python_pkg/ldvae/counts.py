@@ -1,0 +1,221 @@
+"""Counts, names and cell annotations out of an AnnData; the only reader of AnnData in the engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from anndata import AnnData
+
+from . import checks
+
+__all__ = ["Counts", "Labels", "read_cells", "read_counts", "read_labels", "read_values"]
+
+_ROWS_AT_A_TIME = 4096
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Raw counts of the modelled genes.
+
+    Attributes
+    ----------
+    matrix
+        Cells × genes, CSR, float32, whole non-negative numbers.
+    cells, genes
+        Names of rows and columns.
+    library
+        Library size of each cell, float64: the total over *all* genes of the object, or the size factor
+        rescaled to the same mean.
+    closed
+        Whether the modelled genes make up the whole library, so that their expression sums to one.
+    """
+
+    matrix: sp.csr_matrix
+    cells: np.ndarray
+    genes: np.ndarray
+    library: np.ndarray
+    closed: bool
+
+
+@dataclass(frozen=True)
+class Labels:
+    """A categorical annotation of cells: `codes` index `levels`; -1 marks a cell without a label."""
+
+    key: str
+    levels: list[str]
+    codes: np.ndarray
+
+    def where(self, level: int) -> np.ndarray:
+        """Row numbers of the cells of one level."""
+        return np.flatnonzero(self.codes == level)
+
+    def take(self, rows: np.ndarray) -> Labels:
+        """The labels of some cells only; the levels stay."""
+        return Labels(self.key, self.levels, self.codes[rows])
+
+
+def _names(index: pd.Index, what: str, remedy: str) -> np.ndarray:
+    if not index.is_unique:
+        twice = index[index.duplicated()].unique()
+        raise ValueError(f"`adata` has repeated {what} names ({checks.shown(twice)}); make them unique, e.g. by {remedy}.")
+    return index.to_numpy().astype(str).astype(object)
+
+
+def _anndata(adata: Any) -> AnnData:
+    if not isinstance(adata, AnnData):
+        raise TypeError(f"`adata` must be an AnnData, not a {type(adata).__module__}.{type(adata).__name__}.")
+    if adata.n_obs == 0 or adata.n_vars == 0:
+        raise ValueError(f"`adata` must have cells and genes, but its shape is {adata.n_obs} × {adata.n_vars}.")
+    return adata
+
+
+def _source(adata: AnnData, layer: str | None) -> tuple[Any, str]:
+    if layer is None:
+        if adata.X is None:
+            raise ValueError("`adata.X` is empty; name the layer that holds the counts with `layer`.")
+        return adata.X, "adata.X"
+    if layer not in adata.layers:
+        raise ValueError(f"`layer` must be one of the layers of `adata` ({checks.shown(adata.layers.keys())}), not {layer!r}.")
+    return adata.layers[layer], f"adata.layers[{layer!r}]"
+
+
+def _gene_columns(adata: AnnData, genes: Any, names: np.ndarray) -> np.ndarray | None:
+    """Column numbers of the genes to model, or None for all of them."""
+    if genes is None:
+        return None
+    if isinstance(genes, str) and genes in adata.var:
+        column = adata.var[genes]
+        if column.dtype != bool:
+            raise ValueError(f"`genes` names the column {genes!r} of adata.var, which must be boolean, not {column.dtype}.")
+        if not column.any():
+            raise ValueError(f"`genes` names the column {genes!r} of adata.var, which selects no gene.")
+        return np.flatnonzero(column.to_numpy())
+    wanted = checks.strings("genes", genes)
+    if not wanted:
+        raise ValueError("`genes` must name at least one gene.")
+    found = pd.Index(names).get_indexer(pd.Index(wanted))
+    if (found < 0).any():
+        missing = [g for g, j in zip(wanted, found, strict=True) if j < 0]
+        raise ValueError(f"{len(missing)} of {len(wanted)} genes are not in `adata`: {checks.shown(missing)}.")
+    return None if np.array_equal(found, np.arange(len(names))) else found
+
+
+def _check_values(values: np.ndarray, where: str) -> None:
+    if values.dtype.kind in "ui":
+        bad = bool(values.size) and values.dtype.kind == "i" and values.min() < 0
+    elif values.dtype.kind == "f":
+        bad = not bool(np.all((values >= 0) & (values == np.floor(values)) & np.isfinite(values)))
+    elif values.dtype.kind == "b":
+        bad = False
+    else:
+        raise TypeError(f"`{where}` must hold numbers, not {values.dtype}.")
+    if bad:
+        # the negated comparison also finds NaN
+        wrong = values[~((values >= 0) & (values == np.floor(values)) & (np.abs(values) < np.inf))][0]
+        raise ValueError(
+            f"`{where}` must hold raw counts (whole numbers, zero or more), but has the value {wrong:g}; "
+            "if the counts are in a layer, name it with `layer`."
+        )
+
+
+def _block_to_csr(block: Any, where: str) -> sp.csr_matrix:
+    if sp.issparse(block):
+        block = block.tocsr()
+        _check_values(block.data, where)
+        if not block.has_canonical_format:
+            block = block.copy()
+            block.sum_duplicates()
+    else:
+        block = np.asarray(block)
+        _check_values(block.reshape(-1), where)
+        block = sp.csr_matrix(block.astype(np.float32, copy=False))
+    return block
+
+
+def read_counts(adata: Any, *, layer: str | None = None, genes: Any = None, size_factor_key: str | None = None) -> Counts:
+    """Counts of the modelled genes and library sizes of all.
+
+    Sparse or dense, any dtype that holds whole numbers, in memory or backed; `adata` is never changed. An
+    in-memory float32 CSR of all genes is used as it is, without a copy.
+
+    Parameters
+    ----------
+    adata
+        Annotated counts, cells × genes.
+    layer
+        The layer with the counts; `X` if None.
+    genes
+        Names, or a boolean column of `adata.var`; all genes if None.
+    size_factor_key
+        A numeric column of `adata.obs` used in place of the total count.
+
+    Raises
+    ------
+    TypeError, ValueError
+        One sentence on what is wrong with the argument or the values.
+    """
+    adata = _anndata(adata)
+    all_genes = _names(adata.var_names, "gene", "adata.var_names_make_unique()")
+    cells = _names(adata.obs_names, "cell", "adata.obs_names_make_unique()")
+    columns = _gene_columns(adata, genes, all_genes)
+    source, where = _source(adata, layer)
+    whole = isinstance(source, np.ndarray) or sp.issparse(source)
+    parts, library = [], np.empty(adata.n_obs)
+    step = adata.n_obs if whole and sp.issparse(source) else _ROWS_AT_A_TIME
+    for start in range(0, adata.n_obs, step):
+        block = _block_to_csr(source[start : start + step] if step < adata.n_obs else source[:] if not whole else source, where)
+        library[start : start + step] = np.asarray(block.sum(axis=1, dtype=np.float64)).ravel()
+        parts.append((block if columns is None else block[:, columns]).astype(np.float32, copy=False))
+    matrix = sp.csr_matrix(parts[0] if len(parts) == 1 else sp.vstack(parts, format="csr"))
+    if columns is not None:
+        matrix.sort_indices()
+    empty = int((library == 0).sum())
+    if empty:
+        raise ValueError(f"{empty} of {adata.n_obs} cells have no counts; remove them before the fit.")
+    if size_factor_key is not None:
+        factor = read_values(adata, size_factor_key, "size_factor_key")
+        if not isinstance(factor, np.ndarray) or not bool(np.all(np.isfinite(factor) & (factor > 0))):
+            raise ValueError(f"`size_factor_key` must name a column of positive numbers, which {size_factor_key!r} is not.")
+        library = factor * (library.mean() / factor.mean())
+    kept = all_genes if columns is None else all_genes[columns]
+    closed = size_factor_key is None and len(kept) == len(all_genes)
+    return Counts(matrix, cells, kept, library, closed)
+
+
+def read_cells(adata: Any) -> np.ndarray:
+    """Names of the cells."""
+    return _names(_anndata(adata).obs_names, "cell", "adata.obs_names_make_unique()")
+
+
+def _column(adata: Any, key: Any, argument: str) -> pd.Series:
+    obs = _anndata(adata).obs
+    if not isinstance(key, str):
+        raise TypeError(f"`{argument}` must be the name of a column of adata.obs, not {key!r}.")
+    if key not in obs:
+        raise ValueError(f"`{argument}` must name a column of adata.obs ({checks.shown(obs.columns, 8)}), not {key!r}.")
+    return obs[key]
+
+
+def read_labels(adata: Any, key: Any, argument: str) -> Labels:
+    """A column of `obs` as categories; unused levels are dropped, missing values get code -1."""
+    column = _column(adata, key, argument)
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.cat.remove_unused_categories()
+    else:
+        column = column.astype("category")
+    levels = [str(level) for level in column.cat.categories]
+    if not levels:
+        raise ValueError(f"`{argument}`: the column {key!r} has no labels.")
+    return Labels(str(key), levels, column.cat.codes.to_numpy().astype(np.int64))
+
+
+def read_values(adata: Any, key: Any, argument: str) -> np.ndarray | Labels:
+    """A column of `obs`: numbers as a float64 array (missing: NaN), anything else as `Labels`."""
+    column = _column(adata, key, argument)
+    if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype):
+        return column.to_numpy(dtype=np.float64, na_value=np.nan)
+    return read_labels(adata, key, argument)

@@ -1,0 +1,334 @@
+"""How a picture is made: figures that show themselves, colours everybody can tell apart, labels that do not overlap.
+
+This is the only module that imports matplotlib, and only `plots` imports it, when a picture is asked for.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.text import Annotation, Text
+from matplotlib.ticker import MaxNLocator
+from mpl_toolkits.axes_grid1 import make_axes_locatable  # type: ignore[import-untyped]
+
+# Okabe & Ito (2008): blue against vermillion is told apart with every common form of colour blindness.
+BLUE, VERMILLION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8C8C8C"
+# The centre is light grey, not white, so that a cell without activity is still seen on white paper.
+DIVERGING = LinearSegmentedColormap.from_list("ldvae_diverging", ["#00426B", BLUE, "#E4E4E4", VERMILLION, "#8A3A00"])
+SMALL, LARGE = 7.0, 8.0  # points; no text is smaller
+PAGE = 7.5  # inches; grids are as wide as a printed page, so that print does not shrink the text
+
+
+class Picture(Figure):
+    """A figure outside pyplot's registry that shows itself at the end of a notebook cell.
+
+    A pyplot figure stays in memory until it is closed, wants a backend, and is shown twice when a function returns it.
+    A plain `Figure` has none of that, but Jupyter prints it as text until pyplot has been imported; hence `_repr_png_`.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        FigureCanvasAgg(self)  # keeps its renderer, so that measuring texts is quick
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png")
+        return buffer.getvalue()
+
+
+class Panel(Axes):
+    """Axes that show their figure at the end of a notebook cell, for the functions that return axes."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.figure.canvas.figure.savefig(buffer, format="png")
+        return buffer.getvalue()
+
+
+def grid(n: int, parts: int = 1, columns: int | None = None) -> tuple[Picture, list[list[Axes]], int]:
+    """An empty figure, `n` slots of `parts` panels each, one above the other, and the number of columns of slots."""
+    columns = columns or (n if n <= 3 else 3 if n <= 6 else 4)
+    figure = Picture(figsize=(PAGE, 2.0 * parts * math.ceil(n / columns)))
+    # A panel starts about as large as it will be, so that it has its final ticks when `arrange` measures them.
+    size = (0.7 / columns, 0.7 / (parts * math.ceil(n / columns)))
+    return figure, [[figure.add_axes((0, 0, *size), axes_class=Panel) for _ in range(parts)] for _ in range(n)], columns
+
+
+def _overhang(axes: Axes) -> np.ndarray:
+    """What sticks out of the axes at the left, top and bottom, in pixels; titles are not counted at the left."""
+    if not axes.axison:
+        return np.zeros(3)
+    body, ticks = axes.get_window_extent(), axes.yaxis.get_tightbbox()
+    tight = axes.get_tightbbox() or body
+    left = 0.0 if ticks is None else max(0.0, body.x0 - ticks.x0)
+    return np.array([left, tight.y1 - body.y1, body.y0 - tight.y0])
+
+
+def arrange(
+    figure: Figure,
+    slots: Sequence[Sequence[Axes]],
+    columns: int,
+    heights: Sequence[float],
+    foot: Sequence[str] = (),
+    *,
+    figsize: tuple[float, float] | None = None,
+    body: float | None = None,
+    gap: float = 0.12,
+) -> None:
+    """Give every panel its place: room for what sticks out of it is measured, not guessed, so nothing overlaps.
+
+    `heights` has inches for each line of panels from the top down, and the figure grows to hold them; `figsize` scales
+    them instead. `body` is the width of the panels in inches where the width of the figure should adapt. matplotlib's
+    constrained layout centres titles on axes, not on slots, and shrinks axes beside long gene names to nothing.
+    """
+    width = figsize[0] if figsize else PAGE if columns > 2 else 3.75 * columns
+    for axes in figure.axes if body is None else ():
+        axes.title.set_text(_wrap(axes.get_title(), width / columns))
+    figure.draw_without_rendering()
+    # Lines of panels: the first panels of a row of slots, then their second ones, then the next row.
+    rows = [slots[i : i + columns] for i in range(0, len(slots), columns)]
+    lines = [[slot[part] for slot in row] for row in rows for part in range(len(row[0]))]
+    over = [np.array([_overhang(axes) for axes in line]) / figure.dpi for line in lines]  # inches
+    left = [0.1 + max(o[c, 0] for o in over if c < len(o)) for c in range(len(lines[0]))]
+    if body is not None and not figsize:
+        width = max(3.4, left[0] + body + 0.1)
+    wide = int(width * 72 / (SMALL * 0.6))
+    text = "\n".join(part for sentence in foot for part in textwrap.wrap(sentence, wide))
+    chrome = (
+        0.1 + (text.count("\n") + 1) * SMALL * 1.4 / 72 * bool(text) + sum(o[:, 1:].max(0).sum() + gap for o in over)
+    )
+    scale = max(0.1, figsize[1] - chrome) / sum(heights) if figsize else 1.0
+    height, pitch = chrome + scale * sum(heights), width / columns
+    figure.set_size_inches(width, height)
+    figure.text(0.5, 0.05 / height, text, ha="center", va="bottom", fontsize=SMALL, linespacing=1.25, gid="foot")
+    bottom = height - 0.05
+    for line, size, o in zip(lines, scale * np.array(heights), over, strict=True):
+        bottom -= o[:, 1].max() + size
+        for c, axes in enumerate(line):
+            x0 = c * pitch + (left[c] if axes.axison else 0.1)
+            room = (c + 1) * pitch - 0.1 - x0
+            axes.set_position((x0 / width, bottom / height, room / width, size / height))
+            shift = (c + 0.5) * pitch - (x0 + room / 2) if body is None else 0.0
+            axes.title.set_x(0.5 + shift / room)
+            for details in [t for t in axes.texts if isinstance(t, Annotation) and t.get_gid() == "details"]:
+                details.xyann = (72 * shift, details.xyann[1])
+        bottom -= o[:, 2].max() + gap
+
+
+def _wrap(title: str, inches: float) -> str:
+    """A bold title in at most two lines."""
+    return "\n".join(textwrap.wrap(title, max(8, int(inches * 72 / (LARGE * 0.72))), max_lines=2, placeholder="…"))
+
+
+def tidy(axes: Axes, *, lines: Any = None) -> None:
+    """Two spines, thin ticks, labels of at least 7 points; without touching rcParams."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=SMALL, length=2.5, width=0.6, pad=2)
+    axes.xaxis.label.set_fontsize(SMALL + 0.5)
+    axes.yaxis.label.set_fontsize(SMALL + 0.5)
+    if lines is not None:
+        axes.grid(axis=lines, color="#DDDDDD", linewidth=0.5)
+        axes.set_axisbelow(True)
+
+
+def shorten(text: str, length: int = 18) -> str:
+    """At most `length` characters, with an ellipsis where some were left out."""
+    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
+
+
+def sentence(text: str, figsize: tuple[float, float] | None) -> Picture:
+    """A figure that holds nothing but one sentence."""
+    figure = Picture(figsize=figsize or (4.5, 1.2))
+    axes = figure.add_axes((0, 0, 1, 1), axes_class=Panel)
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, text, ha="center", va="center", wrap=True, fontsize=LARGE, transform=axes.transAxes)
+    return figure
+
+
+def settle(axes: Axes) -> None:
+    """Lay the figure out now, so that positions and sizes in pixels are the final ones."""
+    axes.figure.canvas.figure.draw_without_rendering()
+
+
+def inches(axes: Axes) -> float:
+    """The width of the axes."""
+    return float(axes.get_window_extent().width / axes.figure.canvas.figure.dpi)
+
+
+def heading(axes: Axes, title: str, details: Sequence[str] = ()) -> None:
+    """A bold title over smaller lines of details, above the axes."""
+    axes.set_title(title, fontsize=LARGE, fontweight="bold", pad=5 + len(details) * SMALL * 1.25, linespacing=1.1)
+    axes.annotate(
+        "\n".join(details), (0.5, 1), (0, 3), xycoords="axes fraction", textcoords="offset points", ha="center",
+        va="bottom", fontsize=SMALL, linespacing=1.15, annotation_clip=False, gid="details",
+    )  # fmt: skip
+
+
+def split_below(axes: Axes) -> Axes:
+    """Axes of their own in the lower third of `axes`, which shrink; with the same horizontal axis."""
+    return make_axes_locatable(axes).append_axes("bottom", size="38%", pad=0.12, sharex=axes)
+
+
+def genes(
+    axes: Axes, names: Sequence[str], values: np.ndarray, errors: np.ndarray | None = None, sure: Any = True
+) -> None:
+    """One row per gene from the top down: bars from zero, or, with `errors`, points with their intervals.
+
+    Up is vermillion, down is blue; where `sure` is false the point is hollow.
+    """
+    rows = np.arange(len(values))[::-1]
+    colours = np.where(values >= 0, VERMILLION, BLUE)
+    if errors is None:
+        axes.barh(rows, values, color=colours.tolist(), height=0.7)
+    else:
+        axes.hlines(rows, values - errors, values + errors, color=colours.tolist(), linewidth=1.1)
+        faces = np.where(sure, colours, "white")
+        axes.scatter(values, rows, s=15, c=faces.tolist(), edgecolors=colours.tolist(), linewidths=0.9, zorder=3)
+    axes.axvline(0, color="#555555", linewidth=0.6, zorder=1)
+    axes.set_yticks(rows, [shorten(name) for name in names])
+    axes.set_ylim(-0.7, len(values) - 0.3)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=3, steps=[1, 2, 5, 10]))
+    axes.margins(x=0.08)
+    tidy(axes, lines="x")
+    axes.tick_params(axis="y", length=0)
+
+
+def activity(axes: Axes, at: np.ndarray, scores: np.ndarray) -> None:
+    """Cells at `at`, coloured by score about 0, the strongest on top; cells without a score are grey."""
+    known = np.isfinite(scores)
+    sizes = np.abs(scores[known])
+    # A rare population must not drown in the noise of all others, nor all others in one extreme cell.
+    limit = float(max(np.quantile(sizes, 0.98), sizes.max() / 2)) if known.any() else 0.0
+    size = float(np.clip(2500 / max(len(at), 1), 0.4, 8))
+    axes.scatter(at[~known, 0], at[~known, 1], s=size, color="#CCCCCC", linewidths=0, rasterized=True)
+    order = np.flatnonzero(known)[np.argsort(sizes, kind="stable")]
+    axes.scatter(
+        at[order, 0], at[order, 1], s=size, c=scores[order], cmap=DIVERGING, vmin=-(limit or 1.0), vmax=limit or 1.0,
+        linewidths=0, rasterized=True,
+    )  # fmt: skip
+    axes.set_axis_off()
+
+
+def volcano(axes: Axes, x: np.ndarray, y: np.ndarray, called: np.ndarray, beyond: np.ndarray) -> None:
+    """Points of a volcano; called ones in colour, those beyond the axis as triangles."""
+    for which, colour in ((~called, "#BBBBBB"), (called & (x < 0), BLUE), (called & (x >= 0), VERMILLION)):
+        for where, marker, size in ((which & ~beyond, "o", 6), (which & beyond, "^", 10)):
+            if where.any():
+                axes.scatter(x[where], y[where], s=size, c=colour, marker=marker, linewidths=0, rasterized=True)
+    axes.axvline(0, color="#555555", linewidth=0.6, zorder=0)
+    # Room for names above the highest points, and beside the outermost.
+    top, side = max(1.0, float(y.max(initial=0))), max(0.5, float(np.abs(x).max(initial=0)))
+    axes.set(ylim=(-0.03 * top, 1.35 * top), xlim=(-1.2 * side, 1.2 * side))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]))
+    axes.set_yticks(
+        [tick for tick in MaxNLocator(nbins=5, steps=[1, 2, 5, 10]).tick_values(0, top) if 0 <= tick <= top]
+    )
+    tidy(axes)
+
+
+def tiles(axes: Axes, values: np.ndarray, limit: float) -> Any:
+    """A heat map of `values` with colours from -limit to limit, the first row at the top."""
+    columns, rows = (np.arange(n + 1) - 0.5 for n in values.shape[::-1])
+    mesh = axes.pcolormesh(
+        columns, rows, values, cmap=DIVERGING, vmin=-limit, vmax=limit, edgecolors="w", linewidth=0.6
+    )
+    axes.set(xlim=(columns[0], columns[-1]), ylim=(rows[-1], rows[0]))
+    tidy(axes)
+    axes.spines[["left", "bottom"]].set_visible(False)
+    axes.tick_params(length=0)
+    return mesh
+
+
+def grey_tile(axes: Axes, column: float, row: float, height: float) -> None:
+    """A tile without a value, `height` rows tall."""
+    axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, height, facecolor="#D9D9D9", edgecolor="w", linewidth=0.6))
+
+
+def marks(axes: Axes, at: Sequence[tuple[float, float]]) -> None:
+    """Dots on tiles, black with a white rim to be seen on every colour."""
+    if at:
+        x, y = zip(*at, strict=True)
+        axes.scatter(x, y, s=13, c="black", edgecolors="w", linewidths=0.7, zorder=3, gid="marks")
+
+
+def colour_bar(mesh: Any, label: str, *, beyond: bool, into: Axes | None = None) -> None:
+    """A slim horizontal colour bar in the axes `into`, or else under those of `mesh`."""
+    place: dict[str, Any] = {"cax": into} if into is not None else {"ax": mesh.axes, "aspect": 40, "pad": 0.15}
+    bar = mesh.axes.figure.colorbar(mesh, orientation="horizontal", extend="both" if beyond else "neither", **place)
+    bar.ax.tick_params(labelsize=SMALL, length=2.5, width=0.6)
+    bar.ax.set_title(label, fontsize=SMALL, pad=4)
+    bar.outline.set_visible(False)
+
+
+def label_points(axes: Axes, xy: np.ndarray, names: Sequence[str], others: np.ndarray) -> None:
+    """Names beside points, the most important first; a name for which there is no free place is left out.
+
+    Each name takes the nearest place around its point that lies inside the axes, with hardly a point under the name and
+    its line, and touches neither the names nor the lines already there. `xy` and `others` (all points) are in data
+    units; the axes must have their final size.
+    """
+    unit = axes.figure.canvas.figure.dpi / 72  # pixels per point
+    corners, steps = axes.get_window_extent().get_points(), np.linspace(0, 1, 16)[:, None]
+    points, everything = axes.transData.transform(xy), axes.transData.transform(others)
+    angles = np.linspace(0, 2 * np.pi, 16, endpoint=False) + np.pi / 2
+    radii = np.repeat([4.0, 7.0, 11.0, 16.0, 22.0, 30.0, 40.0], len(angles))
+    around = np.tile(np.column_stack([np.cos(angles), np.sin(angles)]), (7, 1))
+    placed: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # centre and half size of a name, and its line
+    for name, point, at in zip(names, points, xy, strict=True):
+        text = axes.annotate(
+            shorten(name), at, (0, 0), textcoords="offset points", ha="center", va="center", fontsize=SMALL, zorder=5,
+            arrowprops={"arrowstyle": "-", "linewidth": 0.5, "color": "#555555", "shrinkA": 0, "shrinkB": 1.5},
+            gid="label",
+        )  # fmt: skip
+        text.set_in_layout(False)
+        extent = Text.get_window_extent(text)  # the text without its line
+        half = np.array([0.53 * extent.width, 0.5 * extent.height]) + unit  # a little wider: hinting depends on the dpi
+        centres = point + (half + radii[:, None] * unit) * around  # places × 2
+        lines = point + steps * (centres - point)[:, None]  # places × steps × 2
+        near = everything[np.all(np.abs(everything - point) < 2 * half + 45 * unit, axis=1)]
+        covered = _inside(near, centres[:, None], half + unit).sum(axis=1)
+        struck = (_distance(near - point, (centres - point)[:, None]) < 2 * unit).sum(axis=1)
+        free = np.all((centres - half >= corners[0]) & (centres + half <= corners[1]), axis=1)
+        free &= (covered < 2) & (struck < 4)
+        for centre, size, line in placed:
+            free &= ~_inside(centres, centre, half + size)
+            free &= ~_inside(lines, centre, size).any(axis=1) & ~_inside(line, centres[:, None], half).any(axis=1)
+            free &= ~_cross(point, centres, line[0], line[-1])
+        if not free.any():
+            text.remove()
+            continue
+        best = int(np.argmin(np.where(free, radii + 8 * covered + 6 * struck, np.inf)))
+        text.set_position(tuple((centres[best] - point) / unit))
+        placed.append((centres[best], half, lines[best]))
+
+
+def _inside(points: np.ndarray, centre: np.ndarray, half: np.ndarray) -> Any:
+    """Which points lie in the box of half size `half` about `centre`."""
+    return np.all(np.abs(points - centre) < half, axis=-1)
+
+
+def _distance(points: np.ndarray, line: np.ndarray) -> Any:
+    """How far `points` lie from the segment from 0 to `line`; infinity for those nearer to 0 than to the rest of it."""
+    along = (points * line).sum(axis=-1) / (line * line).sum(axis=-1)
+    away = points - np.clip(along, 0, 1)[..., None] * line
+    return np.where(along > 0.1, np.hypot(away[..., 0], away[..., 1]), np.inf)
+
+
+def _cross(a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray) -> Any:
+    """Which of the segments from `a` to `b` (places × 2) cross the one from `c` to `d`."""
+
+    def side(p: np.ndarray, q: np.ndarray, r: np.ndarray) -> Any:
+        u, v = q - p, r - p
+        return np.sign(u[..., 0] * v[..., 1] - u[..., 1] * v[..., 0])
+
+    return (side(a, b, c) * side(a, b, d) < 0) & (side(c, d, a) * side(c, d, b) < 0)

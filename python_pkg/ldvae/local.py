@@ -1,0 +1,358 @@
+"""A count model of one population, in which programs are learnt, scored and tested.
+
+log mu_cg = size_c + offset_cg + i_g + sum_j L_gj t_cj with negative binomial counts: `L` (genes × programs) are
+natural-log units per standard deviation of the activity t. Three rules keep its numbers honest:
+
+* the activity that meets a gene's counts was scored without that gene (five folds of genes), so slopes are neither
+  attenuated nor self-fulfilling;
+* loadings are learnt on one half of the cells and measured on the other;
+* the size of a cell is fitted with the weights of the likelihood, and programs are scored orthogonally to it, so that
+  depth, and the noise of the total when a few overdispersed genes make it up, is not mistaken for a program.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+from scipy.stats import chi2
+from torch import Tensor
+
+from .shrinkage import Shrunk, ash, weighted_median
+
+__all__ = ["Local", "Scores", "Slopes", "VarianceTest"]
+
+N_FOLDS = 5
+_STEPS = 4  # Fisher scoring steps
+_RIDGE = 0.1  # on slopes: keeps a gene with a handful of counts finite
+_DONOR_COUNTS = 10.0  # pseudo-counts behind a group's own intercept: a normal prior of sd 0.3 on the log scale
+_LEAST_VARIANCE = 0.02  # an activity with less is switched off by its prior, not by dividing by zero
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Activities of q programs in n cells, every coordinate in units of its standard deviation.
+
+    `left_out` (n, folds, q): without the genes of each fold; `full` (n, q); `size` (n, 1); `scale` (q): standard deviation of
+    the activity per unit of loading; `variance`, `variance_se`, `reliability` (q): variance of the activity freed
+    from counting noise, its standard error, and the share of it that the counts of a cell settle.
+    """
+
+    left_out: Tensor
+    full: Tensor
+    size: Tensor
+    scale: Tensor
+    variance: np.ndarray
+    variance_se: np.ndarray
+    reliability: np.ndarray
+
+
+@dataclass(frozen=True)
+class Slopes:
+    """Regression of every gene on activities: `slope`, `se` (genes × q) and the intercepts (genes)."""
+
+    slope: np.ndarray
+    se: np.ndarray
+    intercept: Tensor
+
+    def shrunk(self, j: int) -> Shrunk:
+        """Column j, centred at its precision-weighted median (what all genes share is composition) and shrunk."""
+        return ash(self.centred(j), self.se[:, j])
+
+    def centred(self, j: int) -> np.ndarray:
+        """Column j less its precision-weighted median."""
+        slope, se = self.slope[:, j], self.se[:, j]
+        # the floor keeps a few deeply counted genes from setting the centre alone
+        return slope - weighted_median(slope, 1 / (se**2 + 0.02**2))
+
+
+@dataclass(frozen=True)
+class VarianceTest:
+    """Does a loading learnt elsewhere make genes vary together here? `ratio` is about 1 if they vary independently."""
+
+    ratio: float
+    df: float
+
+    @staticmethod
+    def combine(tests: list[VarianceTest]) -> VarianceTest:
+        """Of independent halves."""
+        df = sum(t.df for t in tests)
+        return VarianceTest(sum(t.ratio * t.df for t in tests) / df if df else 1.0, df)
+
+    @property
+    def pvalue(self) -> float:
+        """Chance of at least this ratio if genes vary independently given the model."""
+        return float(chi2.sf(self.ratio * self.df, self.df)) if self.df else 1.0
+
+    @property
+    def excess(self) -> float:
+        """Share of the variance along the loading that is not counting noise."""
+        return max(0.0, 1 - 1 / max(self.ratio, 1e-9))
+
+
+@dataclass(frozen=True)
+class Local:
+    """Counts of one population and what is held fixed in it.
+
+    `x`, `offset` (n × genes; the offset holds log library size and covariate effects), `theta` (genes), `nuisance`
+    (genes × q: loadings of programs that are held fixed), `folds` (slices of genes), `groups` (n, or None: samples
+    that get their own intercept per gene), `intercept` (genes), `adjusted` (offset with the groups' intercepts).
+    """
+
+    x: Tensor
+    offset: Tensor
+    theta: Tensor
+    nuisance: Tensor
+    groups: np.ndarray | None
+    intercept: Tensor
+    adjusted: Tensor
+
+    @staticmethod
+    def build(x: np.ndarray, offset: np.ndarray, theta: np.ndarray, groups: np.ndarray | None) -> Local:
+        """From dense counts and offsets (n × genes, in random order) and dispersions (genes); without nuisance."""
+        none = torch.zeros(x.shape[1], 0)
+        tensors = (torch.from_numpy(a) for a in (x, offset, theta))
+        return Local(*tensors, nuisance=none, groups=groups, intercept=none[:, :0].sum(1), adjusted=none)._centred()
+
+    @property
+    def folds(self) -> list[slice]:
+        """Genes of each fold."""
+        edges = np.linspace(0, self.x.shape[1], N_FOLDS + 1).astype(int)
+        return [slice(int(i), int(j)) for i, j in zip(edges[:-1], edges[1:], strict=True)]
+
+    def cells(self, rows: np.ndarray) -> Local:
+        """Some of the cells, with intercepts of their own."""
+        index = torch.from_numpy(rows)
+        groups = None if self.groups is None else self.groups[rows]
+        return replace(self, x=self.x[index], offset=self.offset[index], groups=groups)._centred()
+
+    def given(self, nuisance: np.ndarray) -> Local:
+        """The same cells with other fixed programs (genes × q)."""
+        return replace(self, nuisance=_float(nuisance))
+
+    def _centred(self) -> Local:
+        intercept = ((self.x.sum(0) + 0.5) / (self.offset.exp().sum(0) + 1e-9)).log()
+        adjusted = self.offset
+        if self.groups is not None:
+            adjusted = self.offset.clone()
+            mu = (self.offset + intercept).exp()
+            for group in np.unique(self.groups):
+                rows = torch.from_numpy(np.flatnonzero(self.groups == group))
+                seen, expected = self.x[rows].sum(0), mu[rows].sum(0)
+                adjusted[rows] += ((seen + _DONOR_COUNTS) / (expected + _DONOR_COUNTS)).log()
+            intercept = ((self.x.sum(0) + 0.5) / (adjusted.exp().sum(0) + 1e-9)).log()
+        return replace(self, intercept=intercept, adjusted=adjusted)
+
+    @cached_property
+    def null(self) -> Scores:
+        """Activities of the nuisance alone."""
+        return self.score(self.nuisance, self.intercept)
+
+    def _moments(self, intercept: Tensor, size: Tensor, activity: Tensor, loadings: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """e = (x - mu) theta / (theta + mu) and w = mu theta / (theta + mu), n × genes: d log p and -d² log p / d log mu².
+
+        The intercepts (third) are refitted first: a gene that responds to an activity has a higher mean than at activity
+        zero (log-normal), and an intercept that kept this would pull every activity towards zero.
+        """
+        mu = torch.addmm(self.adjusted, activity, loadings.T).add_(intercept).add_(size).clamp_(-30, 12).exp_()
+        excess = (self._seen + 0.5) / (mu.sum(0) + 0.5)
+        r = self.theta / torch.addcmul(self.theta, mu, excess)
+        w = mu.mul_(excess).mul_(r)
+        return torch.addcmul(-w, self.x, r), w, intercept + excess.log()
+
+    @cached_property
+    def _seen(self) -> Tensor:
+        return self.x.sum(0)
+
+    def score(self, loadings: Tensor, intercept: Tensor, own_first: bool = False) -> Scores:
+        """Activities of programs by Fisher scoring, with the variance of each estimated in these cells.
+
+        Parameters
+        ----------
+        loadings
+            Genes × q; posterior means, so that what they predict is not attenuated by their own uncertainty.
+        own_first
+            The first column is this population's own: its activity is made uncorrelated with the others, since
+            otherwise a mixture of own and shared programs would explain more than the own one.
+        """
+        n, q = len(self.x), loadings.shape[1]
+        size, t = torch.zeros(n, 1), torch.zeros(n, q)
+        products = (loadings[:, :, None] * loadings[:, None]).flatten(1)
+        eye = torch.eye(q)
+        for _ in range(_STEPS):
+            e, w, intercept = self._moments(intercept, size, t, loadings)
+            total, mean = _weighted_mean(w, loadings)
+            information, gradient = _information(e, w, loadings, products, mean)
+            step = torch.linalg.solve(information + eye, (gradient - t).unsqueeze(-1)).squeeze(-1)
+            # unclipped steps diverge for cells with few counts
+            step = step / step.abs().amax(1, keepdim=True).clamp(min=1.0) if q else step
+            size = size + (e.sum(1, keepdim=True) / total - (mean * step).sum(1, keepdim=True)).clamp(-1, 1)
+            t = t + step
+        e, w, _ = self._moments(intercept, size, t, loadings)
+        _, mean = _weighted_mean(w, loadings)
+        parts = [_information(e[:, f], w[:, f], loadings[f], products[f], mean) for f in self.folds]
+        by_fold = torch.stack([h for h, _ in parts], 1)  # (n, folds, q, q)
+        natural = torch.einsum("nfij,nj->nfi", by_fold, t) + torch.stack([g for _, g in parts], 1)
+        if own_first and q > 1:
+            covariance = _full_covariance(by_fold.sum(1), natural.sum(1))
+            mix = torch.eye(q)
+            mix[1:, 0] = (covariance[1:, 0] / covariance[0, 0]).clamp(-3, 3)
+            by_fold, natural = mix.T @ by_fold @ mix, natural @ mix
+        information, linear = by_fold.sum(1), natural.sum(1)
+        prior, center, uncertainty = _diagonal_prior(information, linear)
+        scale = prior.clamp(min=_LEAST_VARIANCE).sqrt()
+        outer = scale[:, None] * scale
+        solve = lambda h, b: torch.linalg.solve(h * outer + eye, (b * scale + center / scale).unsqueeze(-1)).squeeze(-1)  # noqa: E731
+        noise = 1 / torch.linalg.inv(information + 1e-6 * eye).diagonal(dim1=1, dim2=2).clamp(min=1e-6)
+        spread = (0.5 / (prior + 1 / noise).square()).sum(0)
+        return Scores(
+            left_out=solve(information[:, None] - by_fold, linear[:, None] - natural),
+            full=solve(information, linear),
+            size=size,
+            scale=scale,
+            variance=prior.double().numpy(),
+            variance_se=(1 / spread.sqrt()).double().numpy(),
+            reliability=(1 - uncertainty / prior).clamp(min=0).double().numpy(),
+        )
+
+    def regress(self, activity: Tensor, size: Tensor) -> Slopes:
+        """Negative binomial regression of each gene on the activities scored without its fold (n × folds × q)."""
+        n_genes, q = self.x.shape[1], activity.shape[2]
+        slope, se, intercept = np.zeros((n_genes, q)), np.zeros((n_genes, q)), self.intercept.clone()
+        ridge = torch.diag(torch.tensor([1e-4] + [_RIDGE] * q))
+        base = self.adjusted + size
+        for f, genes in enumerate(self.folds):
+            a = activity[:, f] - activity[:, f].mean(0)
+            design = torch.cat([torch.ones(len(a), 1), a], 1)
+            products = (design[:, :, None] * design[:, None]).flatten(1)
+            x, offset, theta = self.x[:, genes], base[:, genes], self.theta[genes]
+            start = self.intercept[genes]
+            beta = torch.zeros(len(start), q + 1)
+            beta[:, 0] = start
+            for _ in range(_STEPS + 1):
+                mu = torch.addmm(offset, design, beta.T).clamp_(-30, 12).exp_()
+                r = theta / (theta + mu)
+                hessian = ((mu * r).T @ products).view(-1, q + 1, q + 1) + ridge
+                gradient = ((x - mu) * r).T @ design - beta * ridge.diagonal()
+                gradient[:, 0] += start * ridge[0, 0]
+                step = torch.linalg.solve(hessian, gradient.unsqueeze(-1)).squeeze(-1)
+                beta = beta + step.clamp_(-1, 1)
+            # the last step moved little: mu, r and the Hessian are those of the estimate
+            overdispersion = ((x - mu).square() * r / mu).sum(0) / max(len(a) - q - 1, 1)
+            variance = torch.linalg.inv(hessian).diagonal(dim1=1, dim2=2)[:, 1:].clamp(min=1e-10)
+            slope[genes], intercept[genes] = beta[:, 1:].double().numpy(), beta[:, 0]
+            se[genes] = (variance.sqrt() * overdispersion.clamp(1, 3).sqrt()[:, None]).double().numpy()
+        return Slopes(slope, se, intercept)
+
+    def first_direction(self, seed: int) -> Tensor:
+        """Scores (n) of the first singular direction of clipped Pearson residuals given the nuisance: a start."""
+        null = self.null
+        e, w, _ = self._moments(self.intercept, null.size, null.full * null.scale, self.nuisance)
+        # e / sqrt(w) is the Pearson residual: Var(e) = w
+        residual = (e / (w + 1e-2).sqrt()).clamp_(-6, 6)
+        residual -= residual.mean(0)
+        basis = torch.randn(len(residual), 4, generator=torch.Generator().manual_seed(seed))
+        for _ in range(12):
+            basis, _ = torch.linalg.qr(residual @ (residual.T @ basis))
+        left, _, _ = torch.linalg.svd(basis.T @ residual, full_matrices=False)
+        return (basis @ left[:, 0]) * len(residual) ** 0.5
+
+    def learn(self, start: np.ndarray | None, seed: int, rounds: int = 2) -> Tensor:
+        """Loading (genes) of one program given the nuisance.
+
+        Parameters
+        ----------
+        start
+            A first loading; None: the leading direction of what the nuisance leaves.
+        """
+        if start is None:
+            own = self.first_direction(seed)[:, None, None].expand(-1, N_FOLDS, 1)
+            slopes = self.regress(torch.cat([own, self.null.left_out], 2), self.null.size)
+            loading, intercept = _float(slopes.shrunk(0).mean), slopes.intercept
+        else:
+            loading, intercept = _float(start), self.intercept
+        for _ in range(rounds):
+            slopes = self.associate(loading, intercept)
+            loading, intercept = _float(slopes.shrunk(0).mean), slopes.intercept
+        return loading
+
+    def with_own(self, loading: Tensor) -> Tensor:
+        """Loadings with one program before the nuisance (genes × (1 + q))."""
+        return torch.cat([loading[:, None], self.nuisance], 1)
+
+    def associate(self, loading: Tensor, intercept: Tensor | None = None) -> Slopes:
+        """Slopes of every gene on the activity of one program (first column), the nuisance beside it."""
+        scores = self.score(self.with_own(loading), self.intercept if intercept is None else intercept, own_first=True)
+        return self.regress(scores.left_out, scores.size)
+
+    def variance_test(self, loading: Tensor) -> VarianceTest:
+        """Test of a loading learnt on other cells.
+
+        u_c = sum_g y_cg with y_cg = e_cg l_cg, where l_c is the loading made orthogonal (weights w) to cell size and nuisance.
+        If genes vary independently given the model, E[u²] = sum_g E[y²]; their ratio summed over cells is compared
+        with a scaled chi-squared whose degrees of freedom match the variance (Satterthwaite).
+        """
+        null = self.null
+        e, w, _ = self._moments(self.intercept, null.size, null.full * null.scale, self.nuisance)
+        space = torch.cat([torch.ones(len(loading), 1), self.nuisance], 1)
+        q = space.shape[1]
+        gram = (w @ (space[:, :, None] * space[:, None]).flatten(1)).view(-1, q, q) + 1e-6 * torch.eye(q)
+        along = torch.linalg.solve(gram, (w @ (space * loading[:, None])).unsqueeze(-1)).squeeze(-1)
+        orthogonal = loading - along @ space.T
+        # fitting size and nuisance to the same counts shrinks residuals by their leverage
+        leverage = w * torch.einsum("nij,gi,gj->ng", torch.linalg.inv(gram), space, space)
+        e = e - e.mean(0)
+        y = (e * orthogonal).double()
+        square = y.square() / (1 - leverage.clamp(0, 0.9)).double()
+        expected = square.sum(1)
+        pairs = (expected.square() - square.square().sum(1)).sum()
+        if float(pairs) <= 0:  # no loading, or a single gene: nothing to vary together
+            return VarianceTest(1.0, 0.0)
+        return VarianceTest(float(y.sum(1).square().sum() / expected.sum()), float(expected.sum() ** 2 / pairs))
+
+
+def _float(a: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(a, dtype=np.float32))
+
+
+def _weighted_mean(w: Tensor, loadings: Tensor) -> tuple[Tensor, Tensor]:
+    total = w.sum(1, keepdim=True).clamp(min=1e-6)
+    return total, (w @ loadings) / total
+
+
+def _information(e: Tensor, w: Tensor, loadings: Tensor, products: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
+    """Information (n × q × q) and gradient (n × q) of the activities, from loadings centred at `mean` (n × q) cell by cell."""
+    q = loadings.shape[1]
+    weighted, total = w @ loadings, w.sum(1)[:, None, None]
+    cross = weighted[:, :, None] * mean[:, None]
+    information = (w @ products).view(-1, q, q) - cross - cross.transpose(1, 2) + total * mean[:, :, None] * mean[:, None]
+    return information, e @ loadings - e.sum(1, keepdim=True) * mean
+
+
+def _diagonal_prior(information: Tensor, linear: Tensor, n_iter: int = 12) -> tuple[Tensor, Tensor, Tensor]:
+    """EM for independent normal activities: variance, mean, and mean posterior variance (q each)."""
+    q = information.shape[-1]
+    prior, center = torch.ones(q), torch.zeros(q)
+    for _ in range(n_iter):
+        posterior = torch.linalg.inv(information + torch.diag(1 / prior))
+        mean = torch.einsum("nij,nj->ni", posterior, linear + center / prior)
+        uncertainty = posterior.diagonal(dim1=1, dim2=2).mean(0)
+        center = mean.mean(0)
+        prior = (uncertainty + (mean - center).square().mean(0)).clamp(min=1e-4)
+    return prior, center, uncertainty
+
+
+def _full_covariance(information: Tensor, linear: Tensor, n_iter: int = 10) -> Tensor:
+    """EM for correlated normal activities: their covariance (q × q)."""
+    q = information.shape[-1]
+    covariance, center = torch.eye(q), torch.zeros(q)
+    for _ in range(n_iter):
+        precision = torch.linalg.inv(covariance + 1e-4 * torch.eye(q))
+        posterior = torch.linalg.inv(information + precision)
+        mean = torch.einsum("nij,nj->ni", posterior, linear + precision @ center)
+        center = mean.mean(0)
+        deviation = mean - center
+        covariance = posterior.mean(0) + deviation.T @ deviation / len(mean)
+    return covariance

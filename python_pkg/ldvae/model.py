@@ -1,0 +1,155 @@
+"""The model: what is fitted (`Config`) and the variational autoencoder with a linear decoder (`LDVAE`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from .data import Minibatch
+from .distributions import kl_normal, kl_shrinkage, log_likelihood
+
+__all__ = ["Config", "LDVAE"]
+
+_LOG_THETA = (-5.0, 7.0)  # inverse dispersion between 0.007 and 1,100: bounded, yet beyond what counts can tell
+_LOG_VARIANCE = (-8.0, 2.0)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that defines a fit, as plain data."""
+
+    n_genes: int
+    n_latent: int = 30
+    n_hidden: int = 128
+    n_layers: int = 1
+    dropout_rate: float = 0.1
+    gene_likelihood: str = "nb"
+    latent_distribution: str = "normal"
+    decoder: str = "linear"
+    loadings_prior: str = "ard"
+    closed: bool = True
+    layer: str | None = None
+    batch_key: str | None = None
+    size_factor_key: str | None = None
+    covariates: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def n_design(self) -> int:
+        """Columns of the design matrix."""
+        return sum(len(c["levels"]) if "levels" in c else 1 for c in self.covariates)
+
+
+class LDVAE(nn.Module):
+    """Linearly decoded variational autoencoder (Svensson et al. 2020), with a posterior over its loadings.
+
+    x ~ NB(mu, theta), log mu = log library + log softmax(b + B s + W z), z ~ N(0, 1), q(z|x) = N(m, diag v) from an
+    encoder of log(1 + x); q(W) is a mean-field Gaussian whose prior N(0, tau_k²) is learnt (``loadings_prior="ard"``).
+    ``decoder="nonlinear"`` puts scVI's hidden layers (Lopez et al. 2018) between z and W; W is then a point.
+    ``latent_distribution="ln"`` takes the softmax of the Gaussian as z.
+    """
+
+    def __init__(self, config: Config, generator: torch.Generator) -> None:
+        super().__init__()
+        self.config = c = config
+        bound = c.n_genes**-0.5
+        self.input_weight = nn.Parameter(torch.empty(c.n_genes, c.n_hidden).uniform_(-bound, bound, generator=generator))
+        self.input_bias = nn.Parameter(torch.zeros(c.n_hidden))
+        self.input_norm = _norm(c.n_hidden)
+        self.encoder = nn.ModuleList(_block(c.n_hidden, c.n_hidden, generator) for _ in range(c.n_layers - 1))
+        self.mean = _linear(c.n_hidden, c.n_latent, generator)
+        self.log_variance = _linear(c.n_hidden, c.n_latent, generator)
+        linear = c.decoder == "linear"
+        self.hidden = nn.ModuleList(
+            _block((c.n_latent if i == 0 else c.n_hidden) + c.n_design, c.n_hidden, generator)
+            for i in range(0 if linear else c.n_layers)
+        )
+        width = c.n_latent if linear else c.n_hidden
+        self.loadings = nn.Parameter(torch.randn(c.n_genes, width, generator=generator) * (0.05 if linear else width**-0.5))
+        self.shrunken = linear and c.loadings_prior == "ard"
+        if self.shrunken:
+            self.loadings_log_variance = nn.Parameter(torch.full((c.n_genes, width), -6.0))
+        self.intercept = nn.Parameter(torch.zeros(c.n_genes))
+        self.design_effect = nn.Parameter(torch.zeros(c.n_design, c.n_genes))
+        self.log_dispersion = nn.Parameter(torch.ones(c.n_genes))
+        self.zero_logit = nn.Parameter(torch.full((c.n_genes,), -3.0))
+
+    @property
+    def log_theta(self) -> torch.Tensor:
+        """Log inverse dispersion per gene, within its bounds."""
+        return self.log_dispersion.clamp(*_LOG_THETA)
+
+    def encode(self, batch: Minibatch, generator: torch.Generator | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and log variance of the Gaussian latent (n × K each) from log(1 + counts)."""
+        rate = self.config.dropout_rate if self.training else 0.0
+        h = batch.log1p_times(self.input_weight) + self.input_bias
+        h = _dropout(torch.relu(self.input_norm(h)), rate, generator)
+        for linear, norm in self.encoder:  # type: ignore[misc]
+            h = _dropout(torch.relu(norm(linear(h))), rate, generator)
+        return self.mean(h), self.log_variance(h).clamp(*_LOG_VARIANCE)
+
+    def latent(self, gaussian: torch.Tensor) -> torch.Tensor:
+        """The Gaussian latent, or its softmax for the logistic normal."""
+        return torch.softmax(gaussian, -1) if self.config.latent_distribution == "ln" else gaussian
+
+    def features(self, z: torch.Tensor, design: torch.Tensor) -> torch.Tensor:
+        """What the loadings multiply: z itself, or the last hidden layer (n × width)."""
+        for linear, norm in self.hidden:  # type: ignore[misc]
+            z = torch.relu(norm(linear(torch.cat([z, design], -1))))
+        return z
+
+    def decode(self, z: torch.Tensor, design: torch.Tensor, loadings: torch.Tensor | None = None) -> torch.Tensor:
+        """Logits of expression (n × genes)."""
+        weights = self.loadings if loadings is None else loadings
+        logits = torch.addmm(self.intercept, self.features(z, design), weights.T)
+        return torch.addmm(logits, design, self.design_effect) if design.shape[1] else logits
+
+    def sample_loadings(self, generator: torch.Generator) -> torch.Tensor:
+        """One draw of the loadings (the point itself where they have no posterior)."""
+        if not self.shrunken:
+            return self.loadings
+        noise = torch.randn(self.loadings.shape, generator=generator, device=self.loadings.device)
+        return self.loadings + noise * (0.5 * self.loadings_log_variance).exp()
+
+    def elbo(self, batch: Minibatch, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        """Reconstruction and KL of the latent, summed over the cells of a minibatch (scalars, nats)."""
+        c = self.config
+        mean, log_variance = self.encode(batch, generator)
+        noise = torch.randn(mean.shape, generator=generator, device=mean.device)
+        z = self.latent(mean + noise * (0.5 * log_variance).exp())
+        logits = self.decode(z, batch.design, self.sample_loadings(generator) if self.training else None)
+        reconstruction = log_likelihood(logits, self.log_theta, self.zero_logit, batch, c.gene_likelihood, c.closed)
+        return reconstruction, kl_normal(mean, log_variance).sum()
+
+    def penalty(self) -> torch.Tensor:
+        """What the parameters cost, once for all cells (scalar, nats): KL of the loadings, N(0, 1) on covariate effects."""
+        cost = 0.5 * self.design_effect.square().sum()
+        if self.shrunken:
+            cost = cost + kl_shrinkage(self.loadings, self.loadings_log_variance)
+        return cost
+
+
+def _linear(n_in: int, n_out: int, generator: torch.Generator) -> nn.Linear:
+    # skip_init and an explicit generator: the global random state is the user's, not ours
+    layer: nn.Linear = nn.utils.skip_init(nn.Linear, n_in, n_out)
+    bound = n_in**-0.5
+    nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def _block(n_in: int, n_out: int, generator: torch.Generator) -> nn.ModuleList:
+    return nn.ModuleList([_linear(n_in, n_out, generator), _norm(n_out)])
+
+
+def _norm(width: int) -> nn.BatchNorm1d:
+    return nn.BatchNorm1d(width, momentum=0.05, eps=1e-3)
+
+
+def _dropout(x: torch.Tensor, rate: float, generator: torch.Generator | None) -> torch.Tensor:
+    if rate == 0.0:
+        return x
+    keep = torch.empty_like(x).bernoulli_(1 - rate, generator=generator)
+    return x * keep / (1 - rate)

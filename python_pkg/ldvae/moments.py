@@ -1,0 +1,275 @@
+"""One pass over the cells: sums per unit from which the mean expression of any group follows, with its uncertainty.
+
+The mean of a group is the model's, corrected by what the counts say about it:
+
+    log mean = log(sum rho / n) + log(sum x / sum mu),
+
+with rho the expression of each cell at the average batch (draws from the posterior of z) and mu its expected count at
+its own library and batch. The first term takes batches and depth out, the second whatever the model fits badly, so the
+estimate is right if either is: any error in loadings or latent positions enters rho and mu alike and cancels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+from .data import SparseCounts
+from .distributions import log_expression
+from .model import LDVAE
+from .posterior import Cells
+from .shrinkage import weighted_median
+
+__all__ = ["BatchEffects", "Group", "Moments", "average_expression", "batch_levels", "latent_draw", "moments", "pool"]
+
+_CELLS_DECODED = 5000  # per unit; larger units decode a random subset, and count all cells
+_BLOCK = 4_000_000  # cells × genes decoded at a time
+_HALF = 0.5  # counts with which a group's own counts are drawn towards what the model expects
+_DISPERSION_COUNTS = 30.0  # counts' worth of belief that a gene's dispersion is that of the median gene
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Sums over the cells of each unit.
+
+    `n` (units) is the number of cells, `sums` the arrays (units × genes): over all cells the counts `count`, cells with
+    a count `detected` and counts per unit of library `share`; over the decoded cells, scaled up to all, `rho`, `mu`,
+    `x` and their products `rho_rho`, `mu_mu`, `x_x`, `rho_mu`, `rho_x`, `mu_x` (rho and mu averaged over the draws),
+    `rho_draws` (rho² averaged over the draws) and `left_open` (variance of `rho` because not all were decoded).
+    """
+
+    n: np.ndarray
+    sums: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Mean expression of a group, all arrays (genes,), natural logs.
+
+    Attributes
+    ----------
+    log_mean
+        Log of mean expression (a share of the library).
+    variance
+        Its sampling variance: other cells of the group, other counts in each.
+    rate_dispersion
+        Variance of the group's total count over its Poisson variance.
+    exposure
+        Total count expected per unit of expression.
+    count, detected, share
+        Total count, share of cells with a count, mean count per unit of library.
+    """
+
+    n: float
+    log_mean: np.ndarray
+    variance: np.ndarray
+    rate_dispersion: np.ndarray
+    exposure: np.ndarray
+    count: np.ndarray
+    detected: np.ndarray
+    share: np.ndarray
+
+
+_DECODED = ("rho", "mu", "x", "rho_rho", "mu_mu", "x_x", "rho_mu", "rho_x", "mu_x", "rho_draws")
+
+
+def batch_levels(model: LDVAE, balanced: bool = False) -> tuple[torch.Tensor, np.ndarray]:
+    """Designs (levels × columns) of the registered batches, other covariates average, and the weight of each.
+
+    Without a batch, the one average design.
+    """
+    c = model.config
+    if c.batch_key is None:
+        return torch.zeros(1, c.n_design), np.ones(1)
+    share = np.asarray(c.covariates[0]["share"])  # the batch is the first covariate
+    design = torch.zeros(len(share), c.n_design)
+    design[:, : len(share)] = torch.eye(len(share)) - torch.from_numpy(share).float()
+    return design, (np.full(len(share), 1 / len(share)) if balanced else share)
+
+
+@torch.no_grad()
+def average_expression(model: LDVAE, z: torch.Tensor) -> torch.Tensor:
+    """Expression rho (n × genes) at the average batch.
+
+    For a linear decoder the average of the batch effects; for a non-linear one the average over the registered batches
+    of the decoded expression.
+    """
+    c = model.config
+    if c.decoder == "linear" or c.batch_key is None:
+        return log_expression(model.decode(z, torch.zeros(len(z), c.n_design)), c.closed).exp()
+    total = torch.zeros(len(z), c.n_genes)
+    for design, weight in zip(*batch_levels(model), strict=True):
+        total += weight * log_expression(model.decode(z, design.expand(len(z), -1)), c.closed).exp()
+    return total
+
+
+def latent_draw(model: LDVAE, cells: Cells, rows: np.ndarray, noise: np.ndarray) -> torch.Tensor:
+    """A draw of z (rows × K) from the posterior, given standard normal noise."""
+    gaussian = torch.from_numpy(cells.mean[rows] + np.sqrt(cells.variance[rows]) * noise).float()
+    return model.latent(gaussian)
+
+
+@torch.no_grad()
+def moments(model: LDVAE, cells: Cells, codes: np.ndarray, n_units: int, batch_correction: bool, seed: int) -> Moments:
+    """Sums over the cells of each unit, from two antithetic draws of z per cell.
+
+    Noise and subset depend on seed and row only, so that a cell contributes the same to whichever group it is in.
+
+    Parameters
+    ----------
+    model
+        In evaluation mode, on the CPU.
+    cells
+        Counts and posterior.
+    codes
+        Unit of each cell, -1 for none.
+    n_units
+        Number of units.
+    batch_correction
+        Take rho at the average batch, else at the cell's own.
+    seed
+        Of the draws.
+    """
+    c = model.config
+    counts = cells.counts
+    rng = np.random.default_rng(seed)
+    priority = rng.random(len(codes))
+    noise = rng.standard_normal(cells.mean.shape, dtype=np.float32)
+    taken = codes >= 0
+    position = (codes[taken], np.flatnonzero(taken))
+    member = sp.csr_matrix((np.ones(len(position[0])), position), shape=(n_units, len(codes)))
+    n = np.bincount(codes[taken], minlength=n_units).astype(float)
+    sums = {
+        "count": (member @ counts.matrix).toarray(),
+        "detected": (member @ (counts.matrix > 0)).toarray(),
+        "share": (member @ sp.diags(1 / counts.library) @ counts.matrix).toarray(),
+    }
+    sums |= {name: np.zeros((n_units, c.n_genes)) for name in _DECODED}
+    order = np.flatnonzero(taken)[np.lexsort((priority[taken], codes[taken]))]  # by unit, at random within
+    within_unit = np.arange(len(order)) - (np.cumsum(n) - n).astype(int)[codes[order]]
+    rows = order[within_unit < _CELLS_DECODED]
+    data = SparseCounts(counts.matrix, counts.library, cells.design, torch.device("cpu"))
+    theta = model.log_theta.exp()
+    kept = torch.sigmoid(-model.zero_logit) if c.gene_likelihood == "zinb" else torch.ones(c.n_genes)
+    step, zero = max(1, _BLOCK // c.n_genes), torch.zeros(())
+    for start in range(0, len(rows), step):
+        block = rows[start : start + step]
+        local, inverse = np.unique(codes[block], return_inverse=True)
+        indicator = torch.from_numpy((inverse == np.arange(len(local))[:, None]).astype(np.float32))
+        batch = data.minibatch(torch.from_numpy(block))
+        x, rho, mu, squares = batch.dense(), zero, zero, zero
+        for sign in (1.0, -1.0):
+            z = latent_draw(model, cells, block, sign * noise[block])
+            observed = log_expression(model.decode(z, batch.design), c.closed).exp()
+            draw = average_expression(model, z) if batch_correction and c.n_design else observed
+            rho, mu, squares = rho + 0.5 * draw, mu + 0.5 * observed, squares + 0.5 * draw.square()
+        mu = mu * batch.log_library.exp() * kept
+        values: tuple[torch.Tensor, ...] = (rho, mu, x, rho * rho, mu * mu, x * x, rho * mu, rho * x, mu * x, squares)
+        for name, value in zip(_DECODED, values, strict=True):
+            sums[name][local] += (indicator @ value).double().numpy()
+    _scale_up(sums, n, np.bincount(codes[rows], minlength=n_units), counts.library, codes, rows)
+    if c.gene_likelihood != "poisson":
+        sums["mu_mu_theta"] = sums["mu_mu"] / theta.double().numpy()
+    else:
+        sums["mu_mu_theta"] = np.zeros_like(sums["mu_mu"])
+    return Moments(n, sums)
+
+
+def _scale_up(
+    sums: dict[str, np.ndarray],
+    n: np.ndarray,
+    decoded: np.ndarray,
+    library: np.ndarray,
+    codes: np.ndarray,
+    rows: np.ndarray,
+) -> None:
+    """From the decoded cells of a unit to all of them; expected counts in proportion to the library, not the number."""
+    n_units = len(n)
+    taken = codes >= 0
+    every = np.bincount(codes[taken], library[taken], n_units)
+    by_cells = n / np.maximum(decoded, 1)
+    by_library = every / np.maximum(np.bincount(codes[rows], library[rows], n_units), 1e-300)
+    spread = np.bincount(codes[taken], library[taken] ** 2, n_units) * n / every**2 - 1  # squared CV of libraries
+    # what is lost is only how expression and library go together in the cells that were not decoded
+    variance = sums["rho_rho"] / np.maximum(decoded, 1)[:, None] - (sums["rho"] / np.maximum(decoded, 1)[:, None]) ** 2
+    sums["left_open"] = (n**2 * spread * (1 / np.maximum(decoded, 1) - 1 / n))[:, None] * np.maximum(variance, 0)
+    for name in _DECODED:
+        sums[name] *= by_cells[:, None]
+    sums["mu"] *= (by_library / by_cells)[:, None]
+
+
+def pool(found: Moments, units: np.ndarray) -> Group:
+    """Mean expression of the cells of some units together, and its sampling variance.
+
+    The variance of the log mean is that of the model, for counts of given mean and for the mean over cells, times a
+    dispersion: the ratio of the observed variance (of each cell's influence on the estimate) to the model's, drawn
+    towards that of the median gene where there are few counts.
+    """
+    n = found.n[units].sum()
+    s = {name: values[units].sum(0) for name, values in found.sums.items()}
+    rho, mu, x = (np.maximum(s[name], 1e-30) for name in ("rho", "mu", "x"))
+    log_mean = np.log(rho / n) + np.log((s["count"] + _HALF) / (mu + _HALF))
+    cells = np.maximum(s["rho_draws"] / rho**2 - 1 / n, 0) * n / max(n - 1, 1) + s["left_open"] / rho**2
+    model = 1 / (s["count"] + _HALF) + s["mu_mu_theta"] / mu**2 + cells
+    # squared influences (rho/sum rho - 1/n) + (x/sum x - mu/sum mu), summed over the cells
+    observed = s["rho_rho"] / rho**2 + s["x_x"] / x**2 + s["mu_mu"] / mu**2 - 1 / n
+    observed = observed + 2 * (s["rho_x"] / (rho * x) - s["rho_mu"] / (rho * mu) - s["mu_x"] / (mu * x))
+    ratio = np.where(s["x"] > 0, np.maximum(observed, 0) * n / max(n - 1, 1) / model, 0.0)
+    typical = float(np.nan_to_num(weighted_median(ratio, np.minimum(s["count"], 100.0)), nan=1.0))
+    dispersion = (s["count"] * ratio + _DISPERSION_COUNTS * typical) / (s["count"] + _DISPERSION_COUNTS)
+    variance = dispersion * model
+    return Group(
+        n=n,
+        log_mean=log_mean,
+        variance=variance,
+        rate_dispersion=variance * (s["count"] + _HALF),
+        exposure=mu * n / rho,
+        count=s["count"],
+        detected=s["detected"] / n,
+        share=s["share"] / n,
+    )
+
+
+class BatchEffects:
+    """What the model's batch effects miss in each gene, and how well it is known.
+
+    The residual log ratios log(sum x / sum mu) of every unit (group in one batch) are fitted by weighted least squares
+    with an effect per group and one per batch, the latter with prior N(0, 1). Groups with other shares of the batches
+    are then compared as if they had the same.
+
+    Parameters
+    ----------
+    found
+        Moments of units that lie in one batch and one group each.
+    group, batch
+        Group and batch of each unit, numbers.
+    """
+
+    def __init__(self, found: Moments, group: np.ndarray, batch: np.ndarray) -> None:
+        n_genes = found.sums["count"].shape[1]
+        self.group, self.batch, self.n_levels = group, batch, int(batch.max()) + 1
+        units = [pool(found, np.array([u])) for u in range(len(found.n))]
+        self.precision = np.stack([np.where(unit.count > 0, 1 / unit.variance, 0.0) for unit in units])
+        residual = np.log((found.sums["count"] + _HALF) / (found.sums["mu"] + _HALF))
+        information = np.tile(np.eye(self.n_levels), (n_genes, 1, 1))
+        score = np.zeros((n_genes, self.n_levels))
+        for g in np.unique(group):
+            own = np.flatnonzero(group == g)
+            w, level = self.precision[own], batch[own]
+            total = np.maximum(w.sum(0), 1e-12)
+            score[:, level] += (w * (residual[own] - (w * residual[own]).sum(0) / total)).T
+            information[:, level, level] += w.T
+            information[:, level[:, None], level] -= np.einsum("bg,cg->gbc", w, w / total)
+        self.covariance = np.linalg.inv(information)
+        self.effect = np.einsum("gbc,gc->bg", self.covariance, score)
+
+    def between(self, units1: np.ndarray, units2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What to take off the log ratio of two groups of units, and the variance of that (genes, natural log)."""
+        difference = np.zeros_like(self.effect)
+        for units, sign in ((units1, 1.0), (units2, -1.0)):
+            w = self.precision[units] + 1e-12
+            np.add.at(difference, self.batch[units], sign * w / w.sum(0))
+        return (difference * self.effect).sum(0), np.einsum("bg,gbc,cg->g", difference, self.covariance, difference)

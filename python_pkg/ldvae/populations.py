@@ -1,0 +1,323 @@
+"""Programs of single populations: what varies within each (`within`), what of it is its own (`specific`), and where its
+genes answer a shared program differently (`deviation`)."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from scipy.stats import norm
+from torch import Tensor
+
+from .checks import shown
+from .counts import Labels
+from .fit import Fit
+from .local import Local, VarianceTest
+from .posterior import Cells, design_offset, latent_moments, linear_map, rebuild
+from .shared import Population, Shared, candidate_programs, find_shared
+from .shrinkage import ash, bh, simes, weighted_median
+
+__all__ = ["MIN_CELLS", "Program", "Setting", "call_programs", "deviation_programs", "own_programs", "prepare", "program_activity", "within_programs"]
+
+MIN_CELLS = 30  # of a population: below, halves of it teach nothing
+_GENE_CELLS = 10  # cells in which a gene must be seen to be tested in a population
+_MOST_CELLS = 3000  # of a population that its local model looks at; a seeded sample of more
+_OTHER_CELLS = 300  # of another population, for the variance of a program there
+_EXCESS = 0.3  # share of the variance along a program that must not be counting noise
+_GENES = 5  # genes with lfsr < 0.05 that make a program
+_LEVEL = 0.05
+_RATIO = 0.5  # a program with more than this share of its variance in another population is not a population's own
+
+
+@dataclass(frozen=True)
+class Program:
+    """One program of one population; arrays over all genes, natural-log units per SD of its activity.
+
+    `tested` marks the genes seen often enough; `pvalue` is of the test that makes it a program of this kind; `ratio` its
+    variance over that in the reference; `enough` whether the effect (not its significance) suffices for a call.
+    """
+
+    population: str
+    kind: str
+    name: str
+    loading: np.ndarray
+    std: np.ndarray
+    lfsr: np.ndarray
+    tested: np.ndarray
+    pvalue: float
+    ratio: float
+    n_cells: int
+    enough: bool = True
+    share: float = float("nan")
+    halves: list[Tensor] = field(default_factory=list)
+
+    @property
+    def n_genes(self) -> int:
+        """Genes with lfsr below 0.05."""
+        return int((self.lfsr[self.tested] < _LEVEL).sum())
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Populations with their local models, and the programs that they share."""
+
+    populations: list[Population]
+    shared: Shared
+    seed: int
+
+
+def prepare(fit: Fit, cells: Cells, labels: Labels, samples: Labels | None, seed: int) -> Setting:
+    """Local models of all populations with enough cells, and their shared programs.
+
+    Parameters
+    ----------
+    labels
+        Population of each cell; cells without a label take no part.
+    samples
+        Sample (donor) of each cell: every gene then has an intercept per sample in every local model.
+    """
+    model = rebuild(fit)
+    z, z_variance = latent_moments(model, cells.mean, cells.variance)
+    members = [labels.where(i) for i in range(len(labels.levels))]
+    if samples is not None:
+        members = [rows[samples.codes[rows] >= 0] for rows in members]
+    small = [name for name, rows in zip(labels.levels, members, strict=True) if len(rows) < MIN_CELLS]
+    if len(small) == len(members):
+        raise ValueError(f"`groupby` must have populations of at least {MIN_CELLS} cells, and {labels.key!r} has none.")
+    if small:
+        warnings.warn(f"Populations with fewer than {MIN_CELLS} cells are left out: {shown(small)}.", stacklevel=4)
+    theta = model.log_theta.detach().exp().numpy()
+    if fit.config.gene_likelihood == "poisson":
+        theta = np.full_like(theta, 1e4)
+    populations = []
+    for name, rows in zip(labels.levels, members, strict=True):
+        if name in small:
+            continue
+        rows = np.sort(np.random.default_rng(seed).permutation(rows)[:_MOST_CELLS])
+        matrix = cells.counts.matrix[rows]
+        seen = np.bincount(matrix.indices[matrix.data > 0], minlength=matrix.shape[1])
+        genes = np.random.default_rng(seed).permutation(np.flatnonzero(seen >= _GENE_CELLS))
+        offset = np.log(cells.counts.library[rows])[:, None] + design_offset(model, z[rows].mean(0), cells.design[rows])[:, genes]
+        local = Local.build(
+            matrix[:, genes].toarray(), offset.astype(np.float32), theta[genes], None if samples is None else samples.codes[rows]
+        )
+        populations.append(Population(name, rows, genes, local))
+    candidates = candidate_programs(
+        linear_map(model, z, z_variance), z, [p.rows for p in populations], None if samples is None else samples.codes
+    )
+    return Setting(populations, find_shared(populations, candidates, seed), seed)
+
+
+@dataclass(frozen=True)
+class _CrossFit:
+    """A program learnt on each half of the cells and measured on the other, over the genes of one population."""
+
+    mean: np.ndarray
+    std: np.ndarray
+    lfsr: np.ndarray
+    test: VarianceTest
+    halves: list[Tensor]
+
+
+def _cross_fit(local: Local, start: np.ndarray | None, seed: int) -> _CrossFit:
+    order = np.random.default_rng(seed).permutation(len(local.x))
+    halves = [local.cells(np.sort(part)) for part in np.array_split(order, 2)]
+    learnt = [half.learn(start, seed) for half in halves]
+    slopes = [halves[1 - i].associate(learnt[i]) for i in (0, 1)]
+    test = VarianceTest.combine([halves[1 - i].variance_test(learnt[i]) for i in (0, 1)])
+    sign = -1.0 if float(learnt[0] @ learnt[1]) < 0 else 1.0
+    precision = [1 / s.se[:, 0] ** 2 for s in slopes]
+    total = precision[0] + precision[1]
+    estimate = (slopes[0].centred(0) * precision[0] + sign * slopes[1].centred(0) * precision[1]) / total
+    shrunk = ash(estimate, total**-0.5)
+    return _CrossFit(shrunk.mean, shrunk.std, shrunk.lfsr, test, [learnt[0], sign * learnt[1]])
+
+
+def _program(p: Population, kind: str, name: str, fit: _CrossFit, n_genes: int, pvalue: float) -> Program:
+    """Spread over all genes and rescaled, so that the activity has unit variance in the population."""
+    loadings = p.local.with_own(torch.from_numpy(fit.mean.astype(np.float32)))
+    scale = float(p.local.score(loadings, p.local.intercept).variance[0]) ** 0.5
+    tested = np.zeros(n_genes, bool)
+    tested[p.genes] = True
+    arrays = [np.zeros(n_genes), np.full(n_genes, np.nan), np.ones(n_genes)]
+    for array, values in zip(arrays, (fit.mean * scale, fit.std * scale, fit.lfsr), strict=True):
+        array[p.genes] = values
+    return Program(
+        p.name, kind, name, *arrays, tested, pvalue, ratio=float("nan"), n_cells=len(p.rows),
+        enough=fit.test.excess >= _EXCESS, halves=fit.halves,
+    )  # fmt: skip
+
+
+def _plausible(program: Program) -> bool:
+    return program.enough and program.n_genes >= _GENES and program.pvalue < _LEVEL
+
+
+def own_programs(setting: Setting, n_programs: int, reference: list[str] | None = None) -> list[Program]:
+    """Programs of each population beyond the shared ones, one after the other until one is not convincing.
+
+    The last, unconvincing one is kept, so that every population has a p-value. `pvalue` is the larger of two: genes
+    vary together on cells that did not teach the program, and no other (reference) population has half of its variance.
+    """
+    n_genes = len(setting.shared.loadings)
+    programs = []
+    for i, p in enumerate(setting.populations):
+        nuisance = setting.shared.loadings[p.genes]
+        for k in range(n_programs):
+            local = p.local.given(nuisance)
+            fitted = _cross_fit(local, None, setting.seed + k)
+            program = _program(replace(p, local=local), "specific", f"own_{k + 1}", fitted, n_genes, fitted.test.pvalue)
+            if not _plausible(program):
+                programs.append(program)
+                break
+            ratio, foreign = _foreign_variance(setting, i, local, fitted, reference)
+            programs.append(replace(program, ratio=ratio, pvalue=max(program.pvalue, foreign)))
+            nuisance = np.c_[nuisance, program.loading[p.genes]]
+    return programs
+
+
+def _foreign_variance(
+    setting: Setting, index: int, local: Local, fitted: _CrossFit, reference: list[str] | None
+) -> tuple[float, float]:
+    """Variance of a program here over its largest in any reference population, and the p-value of its being more than 2.
+
+    Here it is measured on the half of the cells that did not teach the loading; elsewhere no cell did.
+    """
+    own = setting.populations[index]
+    order = np.random.default_rng(setting.seed).permutation(len(local.x))
+    halves = [local.cells(np.sort(part)) for part in np.array_split(order, 2)]
+    here = [_variance_along(halves[1 - i], fitted.halves[i]) for i in (0, 1)]
+    value, error = np.mean([v for v, _ in here]), np.sqrt(np.mean([s**2 for _, s in here]) / 2)
+    largest, pvalue = 0.0, 0.0
+    for j, other in enumerate(setting.populations):
+        if j == index or (reference is not None and other.name not in reference):
+            continue
+        sample = other.sample(_OTHER_CELLS, setting.seed).given(setting.shared.loadings[other.genes])
+        there = []
+        for loading in fitted.halves:
+            everywhere = torch.zeros(len(setting.shared.loadings))
+            everywhere[torch.from_numpy(own.genes)] = loading
+            there.append(_variance_along(sample, everywhere[torch.from_numpy(other.genes)]))
+        foreign, foreign_error = np.mean([v for v, _ in there]), np.mean([s for _, s in there])
+        z = (_RATIO * value - foreign) / np.hypot(_RATIO * error, foreign_error)
+        largest, pvalue = max(largest, float(foreign)), max(pvalue, float(norm.sf(z)))
+    return float(value / largest) if largest else float("inf"), pvalue
+
+
+def _variance_along(local: Local, loading: Tensor) -> tuple[float, float]:
+    if not bool((loading != 0).any()):
+        return 0.0, 1e-3
+    scores = local.score(local.with_own(loading), local.intercept)
+    return float(scores.variance[0]), float(scores.variance_se[0])
+
+
+def within_programs(setting: Setting, own: list[Program]) -> list[Program]:
+    """Every program that varies within a population, shared ones included, refitted there with the others held fixed.
+
+    A shared program starts from what the *other* populations say of it, so its test has not seen the cells. `share`
+    is its part of the variance of all programs of the population.
+    """
+    n_genes = len(setting.shared.loadings)
+    programs = []
+    for i, p in enumerate(setting.populations):
+        kept = [q for q in own if q.population == p.name and _plausible(replace(q, pvalue=0.0))]
+        columns = [setting.shared.loadings[p.genes, j] for j in range(setting.shared.loadings.shape[1])]
+        columns += [q.loading[p.genes] for q in kept]
+        mine = []
+        for j in np.flatnonzero((setting.shared.without[i][p.genes] != 0).any(0)):
+            rest = np.stack([c for k, c in enumerate(columns) if k != j], 1) if len(columns) > 1 else np.zeros((len(p.genes), 0))
+            fitted = _cross_fit(p.local.given(rest), setting.shared.without[i][p.genes, j], setting.seed)
+            placed = replace(p, local=p.local.given(rest))
+            mine.append(_program(placed, "within", f"shared_{j + 1}", fitted, n_genes, fitted.test.pvalue))
+        mine += [replace(q, kind="within") for q in kept]
+        total = sum(float((q.loading**2).sum()) for q in mine if _plausible(q)) or 1.0
+        mine = [replace(q, share=float((q.loading**2).sum()) / total if _plausible(q) else 0.0) for q in mine]
+        programs += sorted(mine, key=lambda q: -q.share)
+    return programs
+
+
+def deviation_programs(setting: Setting, reference: list[str] | None) -> list[Program]:
+    """Where the genes of a population answer a shared program differently from those of the reference.
+
+    The same loadings score the program in every population; the deviation of a gene is its slope less the median of the
+    reference populations' slopes, which is first scaled: a larger amplitude is not another response. The p-value
+    combines the genes' (Simes).
+    """
+    populations, shared = setting.populations, setting.shared
+    n_genes, q = shared.loadings.shape
+    slope, precision = np.zeros((len(populations), n_genes, q)), np.zeros((len(populations), n_genes, q))
+    for i, p in enumerate(populations if q else []):
+        own = torch.from_numpy(shared.loadings[p.genes].astype(np.float32))
+        scores = p.local.score(own, p.local.intercept)
+        fitted = p.local.regress(scores.left_out, scores.size)
+        slope[i, p.genes] = np.stack([fitted.centred(j) for j in range(q)], 1)
+        precision[i, p.genes] = 1 / fitted.se**2
+    programs = []
+    for j in range(q):
+        for i in np.flatnonzero(shared.active[j]):
+            others = [k for k in np.flatnonzero(shared.active[j]) if k != i and (reference is None or populations[k].name in reference)]
+            if others:
+                programs.append(_deviation(populations[i], i, f"shared_{j + 1}", slope[:, :, j], precision[:, :, j], others))
+    return programs
+
+
+def _deviation(p: Population, i: int, name: str, slope: np.ndarray, precision: np.ndarray, others: list[int]) -> Program:
+    weights = precision[others]
+    total = weights.sum(0)
+    tested = (precision[i] > 0) & (total > 0)
+    center = np.zeros(len(total))
+    for g in np.flatnonzero(tested):
+        center[g] = weighted_median(slope[others, g], weights[:, g])
+    # the median of normals has pi/2 times the variance of their mean; of one or two, the same variance
+    center_se = np.sqrt((np.pi / 2 if len(others) > 2 else 1.0) / np.maximum(total, 1e-12))
+    se = np.sqrt(1 / np.maximum(precision[i], 1e-12))
+    scale = _amplitude(slope[i], se, center, center_se, tested)
+    spread = np.sqrt(se**2 + scale**2 * center_se**2)
+    difference = slope[i] - scale * center
+    shrunk = ash(np.where(tested, difference, np.nan), spread)
+    pvalue = simes(2 * norm.sf(np.abs(difference[tested] / spread[tested])))
+    arrays = (shrunk.mean, shrunk.std, shrunk.lfsr, tested)
+    return Program(p.name, "deviation", name, *arrays, pvalue, scale**2, len(p.rows))
+
+
+def _amplitude(slope: np.ndarray, se: np.ndarray, center: np.ndarray, center_se: np.ndarray, tested: np.ndarray) -> float:
+    """Least absolute deviations scale between two sets of slopes, over the genes that clearly respond in the reference."""
+    clear = tested & (np.abs(center) > 4 * center_se)
+    if clear.sum() < _GENES:
+        return 1.0
+    b, c, variance = slope[clear], center[clear], se[clear] ** 2 + center_se[clear] ** 2
+    scale = 1.0
+    for _ in range(20):
+        weights = 1 / (np.maximum(np.abs(b - scale * c) / np.sqrt(variance), 0.3) * variance)
+        scale = float((weights * b * c).sum() / (weights * c**2).sum())
+    return scale
+
+
+def call_programs(programs: list[Program]) -> tuple[np.ndarray, np.ndarray]:
+    """Adjusted p-values (Benjamini–Hochberg) and which programs are called: significant, and enough of an effect."""
+    adjusted = bh(np.array([p.pvalue for p in programs]))
+    enough = [p.enough and (p.n_genes >= (1 if p.kind in ("between", "deviation") else _GENES)) for p in programs]
+    return adjusted, (adjusted < _LEVEL) & np.array(enough, dtype=bool)
+
+
+def program_activity(setting: Setting, program: Program, cells: Cells, labels: Labels, fit: Fit) -> np.ndarray:
+    """Activity of one program in every labelled cell, in SDs of its own population (n_cells; NaN without a model)."""
+    out = np.full(len(labels.codes), np.nan)
+    model = rebuild(fit)
+    z, _ = latent_moments(model, cells.mean, cells.variance)
+    others = [j for j in range(setting.shared.loadings.shape[1]) if program.name != f"shared_{j + 1}"]
+    for p in setting.populations:
+        rows = labels.where(labels.levels.index(p.name))
+        loading = torch.from_numpy(program.loading[p.genes].astype(np.float32))
+        local = p.local.given(setting.shared.loadings[p.genes][:, others])
+        for start in range(0, len(rows), _MOST_CELLS):
+            block = rows[start : start + _MOST_CELLS]
+            offset = np.log(cells.counts.library[block])[:, None]
+            offset = offset + design_offset(model, z[p.rows].mean(0), cells.design[block])[:, p.genes]
+            adjusted = torch.from_numpy(offset.astype(np.float32))
+            x = torch.from_numpy(cells.counts.matrix[block][:, p.genes].toarray())
+            part = replace(local, x=x, offset=adjusted, adjusted=adjusted, groups=None)
+            scores = part.score(part.with_own(loading), p.local.intercept)
+            out[block] = (scores.full[:, 0] * scores.scale[0]).double().numpy()
+    return out

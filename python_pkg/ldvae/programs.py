@@ -1,0 +1,164 @@
+"""All programs of one kind, remembered with the fit, and as the columns of tables."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from . import checks
+from .between import between_programs
+from .counts import Labels, read_labels
+from .fit import Fit
+from .populations import (
+    Program, Setting, call_programs, deviation_programs, own_programs, prepare, program_activity, within_programs,
+)  # fmt: skip
+from .posterior import Cells, latent_moments, read_data, rebuild
+
+__all__ = ["KINDS", "Found", "activity_columns", "find_programs", "loading_columns", "program_columns"]
+
+KINDS = ("between", "within", "specific", "deviation")
+_TOP = 5  # genes named on either side of a program
+
+
+@dataclass(frozen=True)
+class Found:
+    """Programs of one kind with their adjusted p-values and calls, and what is needed to score cells on them."""
+
+    programs: list[Program]
+    padj: np.ndarray
+    called: np.ndarray
+    cells: Cells
+    labels: Labels
+    reference: list[str] | None
+    setting: Setting | None
+
+
+# A user asks for the loadings, the programs and the scores of one analysis, one call each; the last is kept, with the fit
+_LAST: WeakKeyDictionary[Fit, tuple[str, Found]] = WeakKeyDictionary()
+
+
+def find_programs(
+    fit: Fit, adata: Any, groupby: Any, kind: Any, reference: Any, sample_key: Any, n_programs: Any, seed: Any
+) -> Found:
+    """Check the arguments and find the programs; see `population_loadings` for their meaning."""
+    kind = checks.choice("kind", kind, KINDS)
+    n_programs = checks.integer("n_programs", n_programs, 1, 50)
+    seed = checks.integer("seed", seed, 0, 2**32 - 1)
+    labels = read_labels(adata, groupby, "groupby")
+    samples = None if sample_key is None else read_labels(adata, sample_key, "sample_key")
+    reference = _reference(labels, reference, kind)
+    cells = read_data(fit, adata)
+    key = _fingerprint(cells, labels, samples, (kind, reference, n_programs, seed))
+    known = _LAST.get(fit)
+    if known is not None and known[0] == key:
+        return known[1]
+    setting = None
+    if kind == "between":
+        programs = between_programs(fit, cells, labels, samples, reference, seed)
+    else:
+        setting = prepare(fit, cells, labels, samples, seed)
+        if kind == "deviation":
+            programs = deviation_programs(setting, reference)
+        else:
+            programs = own_programs(setting, n_programs, reference)
+            programs = within_programs(setting, programs) if kind == "within" else programs
+    found = Found(programs, *call_programs(programs), cells, labels, reference, setting)
+    _LAST[fit] = (key, found)
+    return found
+
+
+def _reference(labels: Labels, reference: Any, kind: str) -> list[str] | None:
+    if reference is None:
+        return None
+    if kind == "within":
+        raise ValueError("`reference` must be None for kind 'within', which compares a population with no other.")
+    names = checks.strings("reference", reference)
+    unknown = [name for name in names if name not in labels.levels]
+    if unknown or not names:
+        raise ValueError(
+            f"`reference` must name populations of {labels.key!r} ({checks.shown(labels.levels, 20)}), not {checks.shown(unknown)}."
+        )
+    return names
+
+
+def _fingerprint(cells: Cells, labels: Labels, samples: Labels | None, arguments: Any) -> str:
+    digest = hashlib.blake2b(repr((arguments, labels.key, labels.levels, samples and samples.levels)).encode())
+    for array in (cells.counts.matrix.data, cells.counts.matrix.indices, cells.counts.library, cells.design, labels.codes):
+        digest.update(np.ascontiguousarray(array))
+    if samples is not None:
+        digest.update(samples.codes)
+    return digest.hexdigest()
+
+
+def loading_columns(found: Found, genes: np.ndarray) -> dict[str, Any]:
+    """Called programs, long: one row per tested gene, strongest first."""
+    parts = []
+    for program in [p for p, called in zip(found.programs, found.called, strict=True) if called]:
+        tested = np.flatnonzero(program.tested)
+        order = tested[np.argsort(-np.abs(program.loading[tested]), kind="stable")]
+        parts.append((program, order))
+    names = {
+        name: np.concatenate([np.full(len(o), getattr(p, attribute), dtype=object) for p, o in parts]) if parts else []
+        for name, attribute in (("population", "population"), ("kind", "kind"), ("program", "name"))
+    }
+    joined = lambda values, empty=0.0: np.concatenate([np.full(0, empty), *values])  # noqa: E731
+    return {
+        **names,
+        "gene": np.concatenate([genes[o] for _, o in parts]) if parts else [],
+        "loading": joined([p.loading[o] / math.log(2) for p, o in parts]),
+        "std": joined([p.std[o] / math.log(2) for p, o in parts]),
+        "lfsr": joined([p.lfsr[o] for p, o in parts]),
+        "rank": joined([np.arange(1, len(o) + 1) for _, o in parts]),
+    }
+
+
+def program_columns(found: Found, genes: np.ndarray) -> dict[str, Any]:
+    """Every program that was tested, one row each."""
+    programs = found.programs
+    return {
+        "population": [p.population for p in programs],
+        "kind": [p.kind for p in programs],
+        "program": [p.name for p in programs],
+        "called": found.called,
+        "variance": [float((p.loading**2).sum()) / math.log(2) ** 2 for p in programs],
+        "share": [p.share for p in programs],
+        "ratio_to_reference": [p.ratio for p in programs],
+        "pval": [p.pvalue for p in programs],
+        "padj": found.padj,
+        "n_cells": [p.n_cells for p in programs],
+        "n_genes": [p.n_genes for p in programs],
+        "top_up": [_top(p, genes, 1.0) for p in programs],
+        "top_down": [_top(p, genes, -1.0) for p in programs],
+    }
+
+
+def _top(program: Program, genes: np.ndarray, sign: float) -> str:
+    clear = np.flatnonzero(program.tested & (program.lfsr < 0.05) & (sign * program.loading > 0))
+    return ", ".join(genes[clear[np.argsort(-np.abs(program.loading[clear]), kind="stable")][:_TOP]])
+
+
+def activity_columns(found: Found, fit: Fit) -> tuple[list[str], np.ndarray]:
+    """Column names `<population>_<program>` and the activity of every called program in every cell."""
+    called = [p for p, yes in zip(found.programs, found.called, strict=True) if yes]
+    names = [f"{p.population}_{p.name}" for p in called]
+    values = [
+        program_activity(found.setting, p, found.cells, found.labels, fit) if found.setting else _position(found, p, fit)
+        for p in called
+    ]
+    return names, np.stack(values, 1) if values else np.zeros((len(found.labels.codes), 0))
+
+
+def _position(found: Found, program: Program, fit: Fit) -> np.ndarray:
+    """Where a cell lies between the reference (0) and the population (1), along what sets the population apart."""
+    z, _ = latent_moments(rebuild(fit), found.cells.mean, found.cells.variance)
+    along = ((z - fit.factors["center"]) @ fit.factors["rotation"]) @ (fit.factors["loadings"].T @ program.loading)
+    labels = found.labels
+    own = labels.levels.index(program.population)
+    others = [i for i, name in enumerate(labels.levels) if i != own and (found.reference is None or name in found.reference)]
+    start = np.mean([along[labels.where(i)].mean() for i in others])
+    return (along - start) / (along[labels.where(own)].mean() - start)

@@ -1,0 +1,207 @@
+"""The public functions that ask a fit about populations, groups and treatments of cells."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from . import checks
+from .association import associate
+from .contributions import contributions
+from .counts import read_labels, read_values
+from .differential import compare
+from .fit import Fit, check_fit
+from .groups import plan_comparisons
+from .posterior import latent_moments, read_data, rebuild
+from .programs import activity_columns, find_programs, loading_columns, program_columns
+from .tables import factor_names, table, wide
+
+__all__ = [
+    "associate_factors", "differential_contributions", "differential_expression", "get_program_scores",
+    "population_loadings", "population_programs",
+]  # fmt: skip
+
+
+def population_loadings(
+    fit: Fit,
+    adata: Any,
+    *,
+    groupby: str,
+    kind: str = "specific",
+    reference: Any = None,
+    sample_key: str | None = None,
+    n_programs: int = 3,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Loadings of each population: which genes make what it has of its own.
+
+    A linear decoder has one matrix of loadings, with the same ranking of genes in every population. What differs between
+    populations is where their cells lie, how they vary, and how their genes respond; `kind` says which is asked:
+
+    * "between": what sets a population apart, its mean expression against that of the other populations;
+    * "within": every program that varies from cell to cell inside it, those it shares with others included;
+    * "specific": programs that vary inside it and, with less than half the variance, anywhere else;
+    * "deviation": genes that answer a shared program differently in it than in the other populations.
+
+    Programs within populations are learnt by a local count model: the factors of the fit give the shared programs,
+    each loading is learnt on one half of a population's cells and measured on the other, and no gene takes part in
+    the score that it is measured against. Only programs that are called (see `population_programs`) are listed.
+
+    Parameters
+    ----------
+    fit
+        The fit.
+    adata
+        Cells with counts of the fit's genes; they need not be the training cells.
+    groupby
+        Column of `adata.obs` with the populations; cells without a label take no part. If the populations were found by
+        clustering the same counts, "between" is too optimistic: clusters differ by construction.
+    kind
+        As above. "between" needs 5 cells of a population, the others 30.
+    reference
+        Populations to compare with ("between", "specific", "deviation"); all others if None.
+    sample_key
+        Column of `adata.obs` with the biological samples (donors). Differences between samples are then taken out of the
+        programs within populations, and are the error of "between".
+    n_programs
+        Most programs of a population's own to look for, one after the other.
+    seed
+        Of the halves of cells, folds of genes and, in populations of more than 3,000 cells, the subsample.
+
+    Returns
+    -------
+    DataFrame
+        `population, kind, program, gene, loading, std, lfsr, rank`, strongest gene of each program first. `loading` is in
+        log2 units: per standard deviation of the program's activity in the population or, for "between", of the change
+        of mean expression. `std` is its posterior standard deviation, `lfsr` the probability that its sign is wrong or
+        that it is zero. Genes seen too rarely to be tested are not listed.
+
+    Raises
+    ------
+    TypeError, ValueError
+        One sentence on the argument that is wrong.
+
+    References
+    ----------
+    Svensson et al. (2020), Bioinformatics 36(11), for the model; Stephens (2017), Biostatistics 18(2), for `lfsr`.
+    """
+    fit = check_fit(fit)
+    found = find_programs(fit, adata, groupby, kind, reference, sample_key, n_programs, seed)
+    return table("population_loadings", loading_columns(found, fit.genes))
+
+
+def population_programs(
+    fit: Fit,
+    adata: Any,
+    *,
+    groupby: str,
+    kind: str = "specific",
+    reference: Any = None,
+    sample_key: str | None = None,
+    n_programs: int = 3,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Programs of each population, one row each: how strong, how sure, which genes.
+
+    Every program that was tested has a row, also those that are not called, so that each population has a p-value.
+
+    Parameters
+    ----------
+    fit, adata, groupby, kind, reference, sample_key, n_programs, seed
+        As in `population_loadings`.
+
+    Returns
+    -------
+    DataFrame
+        `population, kind, program`; `called`, whether `padj` is below 0.05 and the effect large enough to speak of (within
+        populations: five genes with lfsr below 0.05, and at most 70 % of the variance along the program is counting
+        noise); `variance`, sum of squared loadings (log2²); `share` of the variance of all programs of the population
+        ("within"); `ratio_to_reference`, variance of the activity here over its largest in another population
+        ("specific"), or squared amplitude relative to the others ("deviation"); `pval`: that genes vary together on
+        cells that did not teach the program ("within"), also that no other population has half of its variance
+        ("specific"), or that any gene differs ("between", "deviation"); `padj`, Benjamini–Hochberg over the table;
+        `n_cells`; `n_genes` with lfsr below 0.05; `top_up`, `top_down`, the strongest of them.
+    """
+    fit = check_fit(fit)
+    found = find_programs(fit, adata, groupby, kind, reference, sample_key, n_programs, seed)
+    return table("population_programs", program_columns(found, fit.genes))
+
+
+def get_program_scores(
+    fit: Fit,
+    adata: Any,
+    *,
+    groupby: str,
+    kind: str = "specific",
+    reference: Any = None,
+    sample_key: str | None = None,
+    n_programs: int = 3,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Activity of each called program in each cell.
+
+    Parameters
+    ----------
+    fit, adata, groupby, kind, reference, sample_key, n_programs, seed
+        As in `population_loadings`; "deviation" has no activity of its own and is refused.
+
+    Returns
+    -------
+    DataFrame
+        `cell` and one column `<population>_<program>` each: standard deviations of the activity in that program's
+        population, scored in every cell of a population with a local model against its population's mean (NaN in
+        others); for "between", the position of a cell between the reference (0) and the population (1).
+    """
+    fit = check_fit(fit)
+    if kind == "deviation":
+        raise ValueError("`kind` must be 'between', 'within' or 'specific' for scores; deviations have no activity of their own.")
+    found = find_programs(fit, adata, groupby, kind, reference, sample_key, n_programs, seed)
+    names, values = activity_columns(found, fit)
+    return wide("cell", found.cells.counts.cells, names, values)
+
+
+def associate_factors(
+    fit: Fit, adata: Any, *, key: str, sample_key: str | None = None, within: str | None = None
+) -> pd.DataFrame:
+    """Which factors go with which groups, treatments or measurements of cells.
+
+    With `sample_key` the biological sample is the replicate: scores are averaged per sample (and level) first, levels that
+    occur within samples are compared within them, and variances are moderated over the factors. Without it the p-values
+    treat cells as independent; they describe these cells and say nothing about other donors or animals.
+
+    Parameters
+    ----------
+    fit
+        The fit.
+    adata
+        Cells with counts of the fit's genes.
+    key
+        Column of `adata.obs`: categories are each compared with all other cells (of two, the second with the first);
+        numbers give a slope per standard deviation.
+    sample_key
+        Column of `adata.obs` with the biological samples.
+    within
+        Column of `adata.obs`: the analysis is repeated in each of its levels.
+
+    Returns
+    -------
+    DataFrame
+        `factor` (active factors, and "all": Hotelling's T² of all of them, which no rotation changes), `key, level,
+        within`, `unit` ("samples" or "cells"), `effect` and its `std` (standard deviations of the factor), `statistic`
+        (t, or F for "all"), `pval`, `padj` (Benjamini–Hochberg over all rows but "all"), `auc` of the cells' scores,
+        `n_cells` and `n_samples`. Too few samples or cells: NaN.
+    """
+    fit = check_fit(fit)
+    values = read_values(adata, key, "key")
+    sample = None if sample_key is None else read_labels(adata, sample_key, "sample_key")
+    stratum = None if within is None else read_labels(adata, within, "within")
+    data = read_data(fit, adata)
+    z, _ = latent_moments(rebuild(fit), data.mean, data.variance)
+    active = np.flatnonzero(fit.factors["active"])
+    if not len(active):
+        raise ValueError("`fit` has no active factor, so there is nothing to associate.")
+    scores = (z - fit.factors["center"]) @ fit.factors["rotation"][:, active]
+    names = np.array(factor_names(fit.config.n_latent), dtype=object)[active].tolist()
+    return table("association", associate(scores, names, key, values, sample, stratum))

@@ -1,0 +1,206 @@
+"""Programs that several populations share: found in the factors of the model, refitted by counts, not assumed.
+
+A shared program is one factor that varies within several populations and moves the same genes in them. Candidates
+are the directions in which the within-population covariances of the latent are jointly diagonal: if populations share
+a mixing of independent activities and differ in their variances, these are the activities (Cardoso & Souloumiac 1996).
+Those whose variances do not differ are told apart by the sparsity of their loadings (varimax).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .canonical import varimax
+from .local import Local, Slopes, _float
+from .shrinkage import ash
+
+__all__ = ["Population", "Shared", "candidate_programs", "find_shared", "joint_diagonalizer"]
+
+_CELLS = 600  # per population: settles which programs are active and their slopes
+_RELIABLE = 0.7
+_AGREE = 0.5
+_OWN = 0.5  # of a direction's variance in one population (all counted alike): its own
+_MOST = 16  # candidates: beyond these the within-population variance is noise in all data seen
+
+
+@dataclass(frozen=True)
+class Population:
+    """One population: its rows in the data, the genes seen often enough in it, and its local model on those genes."""
+
+    name: str
+    rows: np.ndarray
+    genes: np.ndarray
+    local: Local
+
+    def sample(self, n: int, seed: int) -> Local:
+        """The local model of at most `n` of its cells."""
+        if len(self.rows) <= n:
+            return self.local
+        return self.local.cells(np.sort(np.random.default_rng(seed).permutation(len(self.rows))[:n]))
+
+
+@dataclass(frozen=True)
+class Shared:
+    """`loadings` (genes × q, natural log per SD), `active` (q × populations), and `without[p]`: the loadings that the
+    populations other than p give, for tests in p that must not have seen its cells."""
+
+    loadings: np.ndarray
+    std: np.ndarray
+    active: np.ndarray
+    without: list[np.ndarray]
+
+
+def joint_diagonalizer(matrices: np.ndarray, n_sweeps: int = 100, tolerance: float = 1e-10) -> np.ndarray:
+    """The rotation (r × r) in whose basis symmetric `matrices` (m × r × r) are as diagonal as they can be together.
+
+    References
+    ----------
+    Cardoso & Souloumiac (1996), Jacobi angles for simultaneous diagonalization. SIAM J. Matrix Anal. Appl. 17(1).
+    """
+    a, r = np.array(matrices, dtype=np.float64), matrices.shape[-1]
+    rotation = np.eye(r)
+    for _ in range(n_sweeps):
+        largest = 0.0
+        for p in range(r - 1):
+            for q in range(p + 1, r):
+                h = np.stack([a[:, p, p] - a[:, q, q], a[:, p, q] + a[:, q, p]])
+                g = h @ h.T
+                on, off = g[0, 0] - g[1, 1], g[0, 1] + g[1, 0]
+                angle = 0.5 * np.arctan2(off, on + np.hypot(on, off))
+                largest = max(largest, abs(angle))
+                c, s = np.cos(angle), np.sin(angle)
+                turn = np.array([[c, -s], [s, c]])
+                a[:, :, [p, q]] = a[:, :, [p, q]] @ turn
+                a[:, [p, q], :] = turn.T @ a[:, [p, q], :]
+                rotation[:, [p, q]] = rotation[:, [p, q]] @ turn
+        if largest < tolerance**0.5:
+            break
+    return rotation
+
+
+def candidate_programs(
+    loadings: np.ndarray, z: np.ndarray, members: list[np.ndarray], samples: np.ndarray | None
+) -> np.ndarray:
+    """Candidate loadings (genes × r, natural log per SD within populations) from the model alone.
+
+    Parameters
+    ----------
+    loadings
+        Linear map from z to log expression (genes × K).
+    z
+        Posterior means (cells × K).
+    members
+        Rows of each population.
+    samples
+        Sample of each cell; its mean within the population is taken out.
+    """
+    centred = loadings - loadings.mean(0)
+    covariances, weights = [], []
+    for rows in members:
+        values = z[rows].astype(np.float64)
+        for sample in [None] if samples is None else np.unique(samples[rows]):
+            own = slice(None) if sample is None else samples[rows] == sample
+            values[own] -= values[own].mean(0)
+        covariances.append(values.T @ values / len(rows))
+        weights.append(len(rows))
+    within = np.average(covariances, axis=0, weights=weights)
+    # the leading directions of the expression that varies within populations
+    _, triangle = np.linalg.qr(centred)
+    root_values, root_vectors = np.linalg.eigh(within)
+    root = (root_vectors * np.sqrt(np.maximum(root_values, 0))) @ root_vectors.T
+    _, singular, right = np.linalg.svd(triangle @ root)
+    r = int(min(_MOST, (singular > 1e-3 * singular[0]).sum()))
+    to_score = np.linalg.pinv(root) @ right[:r].T  # z -> scores of unit within-population variance
+    profiles = np.stack([to_score.T @ s @ to_score for s in covariances])
+    rotation = joint_diagonalizer(np.sqrt(weights)[:, None, None] * profiles)
+    turned = centred @ root @ right[:r].T @ rotation
+    # Activities with the same variance everywhere are not told apart by their variances: sparsity has to do it
+    variance = np.einsum("pij,ik,jk->pk", profiles, rotation, rotation)
+    even = variance.max(0) < _OWN * variance.sum(0)
+    if even.sum() > 1:
+        turned[:, even] = turned[:, even] @ varimax(turned[:, even])
+    return turned
+
+
+def find_shared(populations: list[Population], candidates: np.ndarray, seed: int) -> Shared:
+    """Which candidates are shared, in which populations, with loadings refitted to the counts of those.
+
+    A candidate is kept if it is scored reliably in at least two populations and these agree on its genes: the
+    noise-corrected correlation of their slopes is at least 0.5.
+    """
+    n_genes, n = len(candidates), len(populations)
+    samples = [p.sample(_CELLS, seed) for p in populations]
+    reliable = np.zeros((candidates.shape[1], n), bool)
+    slopes = []
+    for i, (p, local) in enumerate(zip(populations, samples, strict=True)):
+        own = _float(candidates[p.genes])
+        scores = local.score(own, local.intercept)
+        reliable[:, i] = scores.reliability >= _RELIABLE
+        slopes.append(_spread(local.regress(scores.left_out, scores.size), p.genes, n_genes))
+    groups = [_agreeing(j, np.flatnonzero(reliable[j]), slopes) for j in range(candidates.shape[1])]
+    kept = [j for j, group in enumerate(groups) if len(group) > 1]
+    active = np.array([np.isin(np.arange(n), groups[j]) for j in kept]).reshape(-1, n)
+    return _refit(populations, samples, candidates[:, kept], active)
+
+
+def _spread(slopes: Slopes, genes: np.ndarray, n_genes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Centred slopes and their precision on all genes; precision 0 where a gene is not tested."""
+    q = slopes.slope.shape[1]
+    slope, precision = np.zeros((n_genes, q)), np.zeros((n_genes, q))
+    slope[genes] = np.stack([slopes.centred(j) for j in range(q)], 1) if q else 0
+    precision[genes] = 1 / slopes.se**2
+    return slope, precision
+
+
+def _agreeing(j: int, members: np.ndarray, slopes: list[tuple[np.ndarray, np.ndarray]]) -> list[int]:
+    """The largest set of populations linked by agreement on candidate j."""
+    linked = {int(u): {int(u)} for u in members}
+    for x, u in enumerate(members):
+        for v in members[x + 1 :]:
+            if _agreement(slopes[u], slopes[v], j) >= _AGREE:
+                merged = linked[int(u)] | linked[int(v)]
+                for member in merged:
+                    linked[member] = merged
+    return sorted(max(linked.values(), key=len)) if linked else []
+
+
+def _agreement(first: tuple[np.ndarray, np.ndarray], second: tuple[np.ndarray, np.ndarray], j: int) -> float:
+    """Correlation of two populations' slopes, freed from the noise in both."""
+    ok = (first[1][:, j] > 0) & (second[1][:, j] > 0)
+    if ok.sum() < 10:
+        return 0.0
+    b, var = zip(*((s[ok, j], 1 / p[ok, j]) for s, p in (first, second)), strict=True)
+    weights = 1 / (var[0] + var[1] + 0.01)
+    d = [x - np.average(x, weights=weights) for x in b]
+    signal = [np.average(x**2 - v, weights=weights) for x, v in zip(d, var, strict=True)]
+    if min(signal) <= 0:
+        return 0.0
+    return float(np.average(d[0] * d[1], weights=weights) / np.sqrt(signal[0] * signal[1]))
+
+
+def _refit(populations: list[Population], samples: list[Local], loadings: np.ndarray, active: np.ndarray, rounds: int = 2) -> Shared:
+    """Slopes on leave-gene-out scores, pooled over the populations in which each program is active."""
+    n_genes, q = loadings.shape
+    std, without = np.zeros((n_genes, q)), [loadings for _ in populations]
+    for _ in range(rounds if q else 0):
+        weighted, precision = np.zeros((len(populations), n_genes, q)), np.zeros((len(populations), n_genes, q))
+        for i, (p, local) in enumerate(zip(populations, samples, strict=True)):
+            own = _float(loadings[p.genes])
+            scores = local.score(own, local.intercept)
+            slope, weight = _spread(local.regress(scores.left_out, scores.size), p.genes, n_genes)
+            precision[i] = weight * active[:, i]
+            weighted[i] = slope * precision[i]
+        loadings, std = _pooled(weighted.sum(0), precision.sum(0))
+        without = [_pooled(weighted.sum(0) - weighted[i], precision.sum(0) - precision[i])[0] for i in range(len(populations))]
+    return Shared(loadings, std, active, without)
+
+
+def _pooled(weighted: np.ndarray, precision: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    mean, std = np.zeros_like(weighted), np.zeros_like(weighted)
+    for j in range(weighted.shape[1]):
+        seen = precision[:, j] > 1e-9
+        shrunk = ash(weighted[seen, j] / precision[seen, j], precision[seen, j] ** -0.5)
+        mean[seen, j], std[seen, j] = shrunk.mean, shrunk.std
+    return mean, std

@@ -1,0 +1,70 @@
+"""The only place where arrays become DataFrames: which columns, of which type, in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+__all__ = ["COLUMNS", "factor_names", "table", "wide"]
+
+COLUMNS: dict[str, dict[str, type]] = {
+    "history": {"epoch": int, "elbo_train": float, "elbo_validation": float, "reconstruction": float, "kl": float},
+    "factors": {"factor": str, "variance_explained": float, "kl": float, "n_genes": int, "active": bool},
+    "loadings_uncertainty": {"gene": str, "factor": str, "loading": float, "std": float, "lfsr": float},
+    "population_loadings": {
+        "population": str, "kind": str, "program": str, "gene": str, "loading": float, "std": float, "lfsr": float, "rank": int,
+    },
+    "population_programs": {
+        "population": str, "kind": str, "program": str, "called": bool, "variance": float, "share": float,
+        "ratio_to_reference": float, "pval": float, "padj": float, "n_cells": int, "n_genes": int,
+        "top_up": str, "top_down": str,
+    },
+    "differential_expression": {
+        "within": str, "gene": str, "group1": str, "group2": str, "proba_de": float, "is_de": bool, "lfsr": float,
+        "bayes_factor": float, "lfc_mean": float, "lfc_median": float, "lfc_std": float, "lfc_lower": float,
+        "lfc_upper": float, "mean1": float, "mean2": float, "raw_mean1": float, "raw_mean2": float,
+        "detected1": float, "detected2": float,
+    },
+    "contributions": {
+        "gene": str, "group1": str, "group2": str, "factor": str, "contribution": float, "jensen_gap": float,
+    },
+    "association": {
+        "factor": str, "key": str, "level": str, "within": str, "unit": str, "effect": float, "std": float,
+        "statistic": float, "pval": float, "padj": float, "auc": float, "n_cells": int, "n_samples": int,
+    },
+    "expression": {"cell": str, "gene": str, "expression": float},
+}  # fmt: skip
+
+_DTYPES: dict[type, Any] = {int: np.int64, float: np.float64, bool: np.bool_, str: object}
+
+
+def factor_names(n_factors: int) -> list[str]:
+    """Z_1 ... Z_K."""
+    return [f"Z_{k + 1}" for k in range(n_factors)]
+
+
+def table(name: str, columns: Mapping[str, Any]) -> pd.DataFrame:
+    """The table `name` from one array per column (scalars are repeated)."""
+    wanted = COLUMNS[name]
+    if set(columns) != set(wanted):
+        raise KeyError(f"table {name}: missing {set(wanted) - set(columns)}, unknown {set(columns) - set(wanted)}")
+    length = max((len(v) for v in columns.values() if not np.isscalar(v)), default=1)
+    return pd.DataFrame(
+        {
+            column: np.full(length, values, dtype=_DTYPES[kind])
+            if np.isscalar(values)
+            else np.asarray(values).astype(_DTYPES[kind])
+            for column, kind in wanted.items()
+            for values in [columns[column]]
+        }
+    )
+
+
+def wide(first: str, names: Sequence[str], columns: Sequence[str], values: np.ndarray) -> pd.DataFrame:
+    """A names x columns matrix as a table whose first column holds the names."""
+    frame = pd.DataFrame(np.asarray(values, dtype=np.float64), columns=list(columns))
+    frame.insert(0, first, np.asarray(names, dtype=object))
+    return frame
