@@ -10,6 +10,7 @@ figures as PNG, all into one folder.
 from __future__ import annotations
 
 import argparse
+import warnings
 from pathlib import Path
 
 import anndata
@@ -74,6 +75,8 @@ def main() -> None:
     parser.add_argument("--batch", help="a column of obs with batches, donors or chemistries to correct for")
     parser.add_argument("--out", type=Path, default=Path("demo"), help="folder for tables and figures (demo)")
     args = parser.parse_args()
+    warnings.filterwarnings("once", category=UserWarning)
+    warnings.showwarning = lambda message, *_: print(f"Note: {message}")
     if args.data is None:
         adata, groupby, size_factor_key = pbmc_counts(), args.groupby or "bulk_labels", "n_counts"
     elif args.groupby is None:
@@ -93,6 +96,7 @@ def main() -> None:
     between = ldvae.population_loadings(fit, adata, groupby=groupby, kind="between")
     specific = ldvae.population_loadings(fit, adata, groupby=groupby, kind="specific")
     specific_programs = ldvae.population_programs(fit, adata, groupby=groupby, kind="specific")
+    within = ldvae.population_loadings(fit, adata, groupby=groupby, kind="within")
     within_programs = ldvae.population_programs(fit, adata, groupby=groupby, kind="within")
     de = ldvae.differential_expression(fit, adata, groupby=groupby)
     association = ldvae.associate_factors(fit, adata, key=groupby)
@@ -111,19 +115,33 @@ def main() -> None:
     )
     show(
         "Between: which genes make a population differ from the others",
-        "Behind each gene its log2 difference from the average of the other populations.",
-        one_line_each(ldvae.top_genes(between, n=5), "population"),
+        "Genes with lfsr below 0.05, each with its log2 difference from the average of the other populations.",
+        one_line_each(ldvae.top_genes(between[between["lfsr"] < 0.05], n=5), "population"),
     )
-    columns = ["population", "program", "called", "share", "padj", "n_cells", "n_genes", "top_up", "top_down"]
     show(
         "Specific: programs that vary inside a population and are its own",
-        "top_up against top_down are the two ends; share is of the variance inside the population; trust called ones.",
-        specific_programs[columns],
+        "top_up against top_down are the two ends; trust the called ones. ratio_to_reference: its variance here over\n"
+        "its largest in another population.",
+        specific_programs[
+            [
+                "population",
+                "program",
+                "called",
+                "ratio_to_reference",
+                "padj",
+                "n_cells",
+                "n_genes",
+                "top_up",
+                "top_down",
+            ]
+        ],
     )
     show(
         "Within: what varies from cell to cell inside a population, shared programs included",
-        "As above; cells of the population differ from each other along top_up against top_down.",
-        within_programs[columns],
+        "Cells of the population differ from each other along top_up against top_down; share is of that variance.",
+        within_programs[
+            ["population", "program", "called", "share", "padj", "n_cells", "n_genes", "top_up", "top_down"]
+        ],
     )
     higher = de[de["is_de"] & (de["lfc_mean"] > 0)].assign(proba_de=lambda rows: rows["proba_de"].round(3))
     higher = higher.sort_values(["group1", "proba_de", "lfc_mean"], ascending=[True, False, False], kind="stable")
@@ -150,6 +168,7 @@ def main() -> None:
         "loadings": loadings,
         "loadings_between": between,
         "loadings_specific": specific,
+        "loadings_within": within,
         "programs_specific": specific_programs,
         "programs_within": within_programs,
         "differential_expression": de,
@@ -165,7 +184,8 @@ def main() -> None:
     figures = {
         "history": ldvae.plot_history(history),
         "loadings": ldvae.plot_loadings(loadings),
-        "programs": ldvae.plot_programs(specific, specific_programs, **where),
+        "programs_specific": ldvae.plot_programs(specific, specific_programs, **where),
+        "programs_within": ldvae.plot_programs(within, within_programs),
         "differential_expression": ldvae.plot_differential_expression(de),
         "association": ldvae.plot_association(association),
     }

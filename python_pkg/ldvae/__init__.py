@@ -4,7 +4,6 @@ from importlib.metadata import version
 
 from .api import *  # noqa: F403
 from .api import __all__ as _public
-from .fit import Fit
 
 __version__ = version("ldvae")
-__all__ = ["Fit", "__version__", *_public]  # noqa: PLE0604
+__all__ = ["__version__", *_public]

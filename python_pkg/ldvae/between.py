@@ -40,7 +40,9 @@ def between_programs(
     n_cells = np.array([(labels.codes == i).sum() for i in range(len(labels.levels))])
     kept = [i for i in range(len(labels.levels)) if n_cells[i] >= _MIN_CELLS]
     if len(kept) < 2:
-        raise ValueError(f"`groupby` must have at least two populations of {_MIN_CELLS} cells, and {labels.key!r} has {len(kept)}.")
+        raise ValueError(
+            f"`groupby` must have at least two populations of {_MIN_CELLS} cells, and {labels.key!r} has {len(kept)}."
+        )
     if len(kept) < len(labels.levels):
         small = [labels.levels[i] for i in range(len(labels.levels)) if i not in kept]
         warnings.warn(f"Populations with fewer than {_MIN_CELLS} cells are left out: {shown(small)}.", stacklevel=4)
@@ -59,8 +61,17 @@ def between_programs(
             pvalue = simes(2 * norm.sf(np.abs(effect / std)[tested]))
             programs.append(
                 Program(
-                    labels.levels[i], "between", "between", shrunk.mean, shrunk.std, shrunk.lfsr, tested, pvalue,
-                    ratio=float("nan"), n_cells=int(n_cells[i]), share=1.0,
+                    labels.levels[i],
+                    "between",
+                    "between",
+                    shrunk.mean,
+                    shrunk.std,
+                    shrunk.lfsr,
+                    tested,
+                    pvalue,
+                    ratio=float("nan"),
+                    n_cells=int(n_cells[i]),
+                    share=1.0,
                 )  # fmt: skip
             )
     return programs

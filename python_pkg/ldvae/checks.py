@@ -26,7 +26,13 @@ def _scalar(value: Any) -> Any:
 
 
 def number(
-    name: str, value: Any, low: float = -math.inf, high: float = math.inf, *, low_open: bool = False, high_open: bool = False
+    name: str,
+    value: Any,
+    low: float = -math.inf,
+    high: float = math.inf,
+    *,
+    low_open: bool = False,
+    high_open: bool = False,
 ) -> float:
     """A finite float within bounds; booleans and strings are refused."""
     value = _scalar(value)

@@ -61,7 +61,9 @@ class Labels:
 def _names(index: pd.Index, what: str, remedy: str) -> np.ndarray:
     if not index.is_unique:
         twice = index[index.duplicated()].unique()
-        raise ValueError(f"`adata` has repeated {what} names ({checks.shown(twice)}); make them unique, e.g. by {remedy}.")
+        raise ValueError(
+            f"`adata` has repeated {what} names ({checks.shown(twice)}); make them unique, e.g. by {remedy}."
+        )
     return index.to_numpy().astype(str).astype(object)
 
 
@@ -79,7 +81,9 @@ def _source(adata: AnnData, layer: str | None) -> tuple[Any, str]:
             raise ValueError("`adata.X` is empty; name the layer that holds the counts with `layer`.")
         return adata.X, "adata.X"
     if layer not in adata.layers:
-        raise ValueError(f"`layer` must be one of the layers of `adata` ({checks.shown(adata.layers.keys())}), not {layer!r}.")
+        raise ValueError(
+            f"`layer` must be one of the layers of `adata` ({checks.shown(adata.layers.keys())}), not {layer!r}."
+        )
     return adata.layers[layer], f"adata.layers[{layer!r}]"
 
 
@@ -90,7 +94,9 @@ def _gene_columns(adata: AnnData, genes: Any, names: np.ndarray) -> np.ndarray |
     if isinstance(genes, str) and genes in adata.var:
         column = adata.var[genes]
         if column.dtype != bool:
-            raise ValueError(f"`genes` names the column {genes!r} of adata.var, which must be boolean, not {column.dtype}.")
+            raise ValueError(
+                f"`genes` names the column {genes!r} of adata.var, which must be boolean, not {column.dtype}."
+            )
         if not column.any():
             raise ValueError(f"`genes` names the column {genes!r} of adata.var, which selects no gene.")
         return np.flatnonzero(column.to_numpy())
@@ -136,7 +142,9 @@ def _block_to_csr(block: Any, where: str) -> sp.csr_matrix:
     return block
 
 
-def read_counts(adata: Any, *, layer: str | None = None, genes: Any = None, size_factor_key: str | None = None) -> Counts:
+def read_counts(
+    adata: Any, *, layer: str | None = None, genes: Any = None, size_factor_key: str | None = None
+) -> Counts:
     """Counts of the modelled genes and library sizes of all.
 
     Sparse or dense, any dtype that holds whole numbers, in memory or backed; `adata` is never changed. An
@@ -167,7 +175,9 @@ def read_counts(adata: Any, *, layer: str | None = None, genes: Any = None, size
     parts, library = [], np.empty(adata.n_obs)
     step = adata.n_obs if whole and sp.issparse(source) else _ROWS_AT_A_TIME
     for start in range(0, adata.n_obs, step):
-        block = _block_to_csr(source[start : start + step] if step < adata.n_obs else source[:] if not whole else source, where)
+        block = _block_to_csr(
+            source[start : start + step] if step < adata.n_obs else source[:] if not whole else source, where
+        )
         library[start : start + step] = np.asarray(block.sum(axis=1, dtype=np.float64)).ravel()
         parts.append((block if columns is None else block[:, columns]).astype(np.float32, copy=False))
     matrix = sp.csr_matrix(parts[0] if len(parts) == 1 else sp.vstack(parts, format="csr"))
@@ -179,7 +189,9 @@ def read_counts(adata: Any, *, layer: str | None = None, genes: Any = None, size
     if size_factor_key is not None:
         factor = read_values(adata, size_factor_key, "size_factor_key")
         if not isinstance(factor, np.ndarray) or not bool(np.all(np.isfinite(factor) & (factor > 0))):
-            raise ValueError(f"`size_factor_key` must name a column of positive numbers, which {size_factor_key!r} is not.")
+            raise ValueError(
+                f"`size_factor_key` must name a column of positive numbers, which {size_factor_key!r} is not."
+            )
         library = factor * (library.mean() / factor.mean())
     kept = all_genes if columns is None else all_genes[columns]
     closed = size_factor_key is None and len(kept) == len(all_genes)

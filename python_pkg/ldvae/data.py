@@ -26,7 +26,9 @@ def design_columns(adata: Any, batch_key: str | None, covariate_keys: Any) -> li
     if batch_key is not None and batch_key in keys:
         raise ValueError(f"`covariate_keys` must not repeat the `batch_key` {batch_key!r}.")
     columns: list[dict[str, Any]] = []
-    for argument, key in ([("batch_key", batch_key)] if batch_key is not None else []) + [("covariate_keys", k) for k in keys]:
+    for argument, key in ([("batch_key", batch_key)] if batch_key is not None else []) + [
+        ("covariate_keys", k) for k in keys
+    ]:
         values = read_labels(adata, key, argument) if argument == "batch_key" else read_values(adata, key, argument)
         missing = int((values.codes < 0).sum() if isinstance(values, Labels) else (~np.isfinite(values)).sum())
         if missing:
@@ -53,7 +55,9 @@ def design_matrix(adata: Any, columns: list[dict[str, Any]]) -> np.ndarray:
                     f"known are {checks.shown(column['levels'])}."
                 )
             if (labels.codes < 0).any():
-                raise ValueError(f"{int((labels.codes < 0).sum())} cells have no value of {key!r}; fill it in or remove them.")
+                raise ValueError(
+                    f"{int((labels.codes < 0).sum())} cells have no value of {key!r}; fill it in or remove them."
+                )
             position = np.array([column["levels"].index(level) for level in labels.levels])
             one_hot = np.zeros((len(labels.codes), len(column["levels"])))
             one_hot[np.arange(len(labels.codes)), position[labels.codes]] = 1

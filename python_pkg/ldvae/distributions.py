@@ -108,7 +108,9 @@ def _poisson(log_mu: torch.Tensor, flat: torch.Tensor, nonzero: slice, total: _T
     out.neg_().view(-1).index_add_(0, flat, x)
 
 
-def _negative_binomial(log_mu: torch.Tensor, flat: torch.Tensor, nonzero: slice, total: _Totals, out: torch.Tensor) -> None:
+def _negative_binomial(
+    log_mu: torch.Tensor, flat: torch.Tensor, nonzero: slice, total: _Totals, out: torch.Tensor
+) -> None:
     x, columns, theta = total.x[nonzero], total.columns[nonzero], total.theta
     torch.exp(log_mu, out=out)
     t = out + theta  # cells × genes, as are r and log_t
@@ -144,7 +146,9 @@ def _zero_inflated(log_mu: torch.Tensor, flat: torch.Tensor, nonzero: slice, tot
     out.view(-1).index_add_(0, flat, x * r.view(-1)[flat])
 
 
-def _gamma_differences(x: torch.Tensor, theta: torch.Tensor, columns: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _gamma_differences(
+    x: torch.Tensor, theta: torch.Tensor, columns: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """lgamma(x + theta) - lgamma(theta) and its derivative in theta, at the non-zeros.
 
     For small x both are sums over j < x of log(theta + j) and 1 / (theta + j): a table of genes × 32.

@@ -20,7 +20,9 @@ _INFORMATION_CELLS = 3000  # cells whose information is added up and scaled to a
 _FLAT = 1e-6  # prior precision where loadings have no prior
 
 
-def describe_factors(model: LDVAE, counts: SparseCounts, mean: np.ndarray, variance: np.ndarray) -> dict[str, np.ndarray]:
+def describe_factors(
+    model: LDVAE, counts: SparseCounts, mean: np.ndarray, variance: np.ndarray
+) -> dict[str, np.ndarray]:
     """The canonical factors of a trained model as plain arrays (`Fit.factors`).
 
     The standard deviation of a loading is that of its posterior given the latent positions: (H_g + prior)^-1 with the

@@ -96,7 +96,12 @@ def save_fit(fit: Fit, path: str | os.PathLike[str]) -> None:
     tensors = {name: getattr(fit, name) for name in _ARRAYS}
     tensors |= {f"{group}.{k}": v for group in _GROUPS for k, v in getattr(fit, group).items()}
     tensors |= {name: np.frombuffer(json.dumps(getattr(fit, name).tolist()).encode(), np.uint8) for name in _NAMES}
-    meta = {"schema": str(_SCHEMA), "kind": "ldvae fit", "config": json.dumps(asdict(fit.config)), "info": json.dumps(fit.info)}
+    meta = {
+        "schema": str(_SCHEMA),
+        "kind": "ldvae fit",
+        "config": json.dumps(asdict(fit.config)),
+        "info": json.dumps(fit.info),
+    }
     temporary = target.with_name(target.name + ".part")
     try:
         save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, temporary, metadata=meta)
@@ -129,7 +134,7 @@ def load_fit(path: str | os.PathLike[str]) -> Fit:
                 raise ValueError(f"{os.fspath(path)!r} is not a fit: it was not written by save_fit.")
             if int(meta["schema"]) > _SCHEMA:
                 raise ValueError(f"{os.fspath(path)!r} was written by a newer ldvae; update this one to open it.")
-            tensors = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118
+            tensors = {k: f.get_tensor(k) for k in f.keys()}
     except SafetensorError as error:
         raise ValueError(f"{os.fspath(path)!r} is not a fit or is damaged ({error}).") from None
     groups: dict[str, dict[str, np.ndarray]] = {group: {} for group in _GROUPS}

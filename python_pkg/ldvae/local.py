@@ -150,7 +150,9 @@ class Local:
         """Activities of the nuisance alone."""
         return self.score(self.nuisance, self.intercept)
 
-    def _moments(self, intercept: Tensor, size: Tensor, activity: Tensor, loadings: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _moments(
+        self, intercept: Tensor, size: Tensor, activity: Tensor, loadings: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """e = (x - mu) theta / (theta + mu) and w = mu theta / (theta + mu), n × genes: d log p and -d² log p / d log mu².
 
         The intercepts (third) are refitted first: a gene that responds to an activity has a higher mean than at activity
@@ -327,7 +329,9 @@ def _information(e: Tensor, w: Tensor, loadings: Tensor, products: Tensor, mean:
     q = loadings.shape[1]
     weighted, total = w @ loadings, w.sum(1)[:, None, None]
     cross = weighted[:, :, None] * mean[:, None]
-    information = (w @ products).view(-1, q, q) - cross - cross.transpose(1, 2) + total * mean[:, :, None] * mean[:, None]
+    information = (
+        (w @ products).view(len(w), q, q) - cross - cross.transpose(1, 2) + total * mean[:, :, None] * mean[:, None]
+    )
     return information, e @ loadings - e.sum(1, keepdim=True) * mean
 
 

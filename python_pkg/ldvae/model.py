@@ -55,7 +55,9 @@ class LDVAE(nn.Module):
         super().__init__()
         self.config = c = config
         bound = c.n_genes**-0.5
-        self.input_weight = nn.Parameter(torch.empty(c.n_genes, c.n_hidden).uniform_(-bound, bound, generator=generator))
+        self.input_weight = nn.Parameter(
+            torch.empty(c.n_genes, c.n_hidden).uniform_(-bound, bound, generator=generator)
+        )
         self.input_bias = nn.Parameter(torch.zeros(c.n_hidden))
         self.input_norm = _norm(c.n_hidden)
         self.encoder = nn.ModuleList(_block(c.n_hidden, c.n_hidden, generator) for _ in range(c.n_layers - 1))
@@ -67,7 +69,9 @@ class LDVAE(nn.Module):
             for i in range(0 if linear else c.n_layers)
         )
         width = c.n_latent if linear else c.n_hidden
-        self.loadings = nn.Parameter(torch.randn(c.n_genes, width, generator=generator) * (0.05 if linear else width**-0.5))
+        self.loadings = nn.Parameter(
+            torch.randn(c.n_genes, width, generator=generator) * (0.05 if linear else width**-0.5)
+        )
         self.shrunken = linear and c.loadings_prior == "ard"
         if self.shrunken:
             self.loadings_log_variance = nn.Parameter(torch.full((c.n_genes, width), -6.0))

@@ -23,7 +23,17 @@ from .model import LDVAE
 from .posterior import Cells
 from .shrinkage import weighted_median
 
-__all__ = ["BatchEffects", "Group", "Moments", "average_expression", "batch_levels", "latent_draw", "moments", "pool"]
+__all__ = [
+    "BatchEffects",
+    "Group",
+    "Moments",
+    "average_expression",
+    "batch_levels",
+    "decoded_expression",
+    "latent_draw",
+    "moments",
+    "pool",
+]
 
 _CELLS_DECODED = 5000  # per unit; larger units decode a random subset, and count all cells
 _BLOCK = 4_000_000  # cells × genes decoded at a time
@@ -110,6 +120,20 @@ def latent_draw(model: LDVAE, cells: Cells, rows: np.ndarray, noise: np.ndarray)
     """A draw of z (rows × K) from the posterior, given standard normal noise."""
     gaussian = torch.from_numpy(cells.mean[rows] + np.sqrt(cells.variance[rows]) * noise).float()
     return model.latent(gaussian)
+
+
+@torch.no_grad()
+def decoded_expression(model: LDVAE, cells: Cells, genes: np.ndarray, n_draws: int, seed: int) -> np.ndarray:
+    """Posterior mean expression (cells × the given genes), as a share of the library, at the average batch."""
+    rng = np.random.default_rng(seed)
+    out = np.zeros((len(cells.mean), len(genes)))
+    step = max(1, _BLOCK // model.config.n_genes)
+    for start in range(0, len(out), step):
+        rows = np.arange(start, min(start + step, len(out)))
+        for _ in range(n_draws):
+            noise = rng.standard_normal((len(rows), cells.mean.shape[1]))
+            out[rows] += average_expression(model, latent_draw(model, cells, rows, noise))[:, genes].numpy() / n_draws
+    return out
 
 
 @torch.no_grad()

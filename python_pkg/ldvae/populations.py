@@ -1,10 +1,11 @@
 """Programs of single populations: what varies within each (`within`), what of it is its own (`specific`), and where its
-genes answer a shared program differently (`deviation`)."""
+genes answer a shared program differently (`deviation`).
+"""
 
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,18 +15,28 @@ from torch import Tensor
 from .checks import shown
 from .counts import Labels
 from .fit import Fit
-from .local import Local, VarianceTest
+from .local import Local, VarianceTest, _float
 from .posterior import Cells, design_offset, latent_moments, linear_map, rebuild
 from .shared import Population, Shared, candidate_programs, find_shared
 from .shrinkage import ash, bh, simes, weighted_median
 
-__all__ = ["MIN_CELLS", "Program", "Setting", "call_programs", "deviation_programs", "own_programs", "prepare", "program_activity", "within_programs"]
+__all__ = [
+    "MIN_CELLS",
+    "Program",
+    "Setting",
+    "call_programs",
+    "deviation_programs",
+    "own_programs",
+    "prepare",
+    "program_activity",
+    "within_programs",
+]
 
 MIN_CELLS = 30  # of a population: below, halves of it teach nothing
 _GENE_CELLS = 10  # cells in which a gene must be seen to be tested in a population
 _MOST_CELLS = 3000  # of a population that its local model looks at; a seeded sample of more
 _OTHER_CELLS = 300  # of another population, for the variance of a program there
-_EXCESS = 0.3  # share of the variance along a program that must not be counting noise
+_EXCESS = 0.1  # share of the variance along a program that must not be counting noise
 _GENES = 5  # genes with lfsr < 0.05 that make a program
 _LEVEL = 0.05
 _RATIO = 0.5  # a program with more than this share of its variance in another population is not a population's own
@@ -36,7 +47,8 @@ class Program:
     """One program of one population; arrays over all genes, natural-log units per SD of its activity.
 
     `tested` marks the genes seen often enough; `pvalue` is of the test that makes it a program of this kind; `ratio` its
-    variance over that in the reference; `enough` whether the effect (not its significance) suffices for a call.
+    variance over that in the reference; `enough` whether the effect (not its significance) suffices for a call; `varies`
+    the p-value of genes varying together at all.
     """
 
     population: str
@@ -51,7 +63,7 @@ class Program:
     n_cells: int
     enough: bool = True
     share: float = float("nan")
-    halves: list[Tensor] = field(default_factory=list)
+    varies: float = float("nan")
 
     @property
     def n_genes(self) -> int:
@@ -99,9 +111,15 @@ def prepare(fit: Fit, cells: Cells, labels: Labels, samples: Labels | None, seed
         matrix = cells.counts.matrix[rows]
         seen = np.bincount(matrix.indices[matrix.data > 0], minlength=matrix.shape[1])
         genes = np.random.default_rng(seed).permutation(np.flatnonzero(seen >= _GENE_CELLS))
-        offset = np.log(cells.counts.library[rows])[:, None] + design_offset(model, z[rows].mean(0), cells.design[rows])[:, genes]
+        offset = (
+            np.log(cells.counts.library[rows])[:, None]
+            + design_offset(model, z[rows].mean(0), cells.design[rows])[:, genes]
+        )
         local = Local.build(
-            matrix[:, genes].toarray(), offset.astype(np.float32), theta[genes], None if samples is None else samples.codes[rows]
+            matrix[:, genes].toarray(),
+            offset.astype(np.float32),
+            theta[genes],
+            None if samples is None else samples.codes[rows],
         )
         populations.append(Population(name, rows, genes, local))
     candidates = candidate_programs(
@@ -136,22 +154,20 @@ def _cross_fit(local: Local, start: np.ndarray | None, seed: int) -> _CrossFit:
 
 
 def _program(p: Population, kind: str, name: str, fit: _CrossFit, n_genes: int, pvalue: float) -> Program:
-    """Spread over all genes and rescaled, so that the activity has unit variance in the population."""
-    loadings = p.local.with_own(torch.from_numpy(fit.mean.astype(np.float32)))
-    scale = float(p.local.score(loadings, p.local.intercept).variance[0]) ** 0.5
+    """Spread over all genes; slopes on activities of unit variance are loadings per standard deviation already."""
     tested = np.zeros(n_genes, bool)
     tested[p.genes] = True
     arrays = [np.zeros(n_genes), np.full(n_genes, np.nan), np.ones(n_genes)]
-    for array, values in zip(arrays, (fit.mean * scale, fit.std * scale, fit.lfsr), strict=True):
+    for array, values in zip(arrays, (fit.mean, fit.std, fit.lfsr), strict=True):
         array[p.genes] = values
     return Program(
         p.name, kind, name, *arrays, tested, pvalue, ratio=float("nan"), n_cells=len(p.rows),
-        enough=fit.test.excess >= _EXCESS, halves=fit.halves,
+        enough=fit.test.excess >= _EXCESS, varies=pvalue,
     )  # fmt: skip
 
 
 def _plausible(program: Program) -> bool:
-    return program.enough and program.n_genes >= _GENES and program.pvalue < _LEVEL
+    return program.enough and program.n_genes >= _GENES and program.varies < _LEVEL
 
 
 def own_programs(setting: Setting, n_programs: int, reference: list[str] | None = None) -> list[Program]:
@@ -168,11 +184,12 @@ def own_programs(setting: Setting, n_programs: int, reference: list[str] | None 
             local = p.local.given(nuisance)
             fitted = _cross_fit(local, None, setting.seed + k)
             program = _program(replace(p, local=local), "specific", f"own_{k + 1}", fitted, n_genes, fitted.test.pvalue)
+            if program.varies < _LEVEL:
+                ratio, foreign = _foreign_variance(setting, i, local, fitted, reference)
+                program = replace(program, ratio=ratio, pvalue=max(program.varies, foreign))
+            programs.append(program)
             if not _plausible(program):
-                programs.append(program)
                 break
-            ratio, foreign = _foreign_variance(setting, i, local, fitted, reference)
-            programs.append(replace(program, ratio=ratio, pvalue=max(program.pvalue, foreign)))
             nuisance = np.c_[nuisance, program.loading[p.genes]]
     return programs
 
@@ -213,26 +230,30 @@ def _variance_along(local: Local, loading: Tensor) -> tuple[float, float]:
 
 
 def within_programs(setting: Setting, own: list[Program]) -> list[Program]:
-    """Every program that varies within a population, shared ones included, refitted there with the others held fixed.
+    """Every program that varies within a population, shared ones included, as its genes show it there.
 
-    A shared program starts from what the *other* populations say of it, so its test has not seen the cells. `share`
-    is its part of the variance of all programs of the population.
+    A shared program is scored by the loadings that the *other* populations give it, so slopes and test have not seen the
+    cells before; a population's own programs are those of `own_programs`. `share` is a program's part of the variance of
+    all programs called plausible.
     """
-    n_genes = len(setting.shared.loadings)
+    shared = setting.shared
     programs = []
     for i, p in enumerate(setting.populations):
-        kept = [q for q in own if q.population == p.name and _plausible(replace(q, pvalue=0.0))]
-        columns = [setting.shared.loadings[p.genes, j] for j in range(setting.shared.loadings.shape[1])]
-        columns += [q.loading[p.genes] for q in kept]
-        mine = []
-        for j in np.flatnonzero((setting.shared.without[i][p.genes] != 0).any(0)):
-            rest = np.stack([c for k, c in enumerate(columns) if k != j], 1) if len(columns) > 1 else np.zeros((len(p.genes), 0))
-            fitted = _cross_fit(p.local.given(rest), setting.shared.without[i][p.genes, j], setting.seed)
-            placed = replace(p, local=p.local.given(rest))
-            mine.append(_program(placed, "within", f"shared_{j + 1}", fitted, n_genes, fitted.test.pvalue))
-        mine += [replace(q, kind="within") for q in kept]
-        total = sum(float((q.loading**2).sum()) for q in mine if _plausible(q)) or 1.0
-        mine = [replace(q, share=float((q.loading**2).sum()) / total if _plausible(q) else 0.0) for q in mine]
+        kept = [q for q in own if q.population == p.name and _plausible(q)]
+        active = np.flatnonzero(shared.active[:, i])
+        mine = [replace(q, kind="within", pvalue=q.varies, ratio=float("nan")) for q in kept]
+        columns = np.stack(
+            [shared.without[i][p.genes, j] for j in active] + [q.loading[p.genes] for q in kept] + [0 * p.genes], 1
+        )
+        local = p.local.given(columns[:, :-1])
+        slopes = local.regress(local.null.left_out, local.null.size)
+        for k, j in enumerate(active):
+            test = p.local.given(np.delete(columns[:, :-1], k, 1)).variance_test(_float(columns[:, k]))
+            shrunk = slopes.shrunk(k)
+            fitted = _CrossFit(shrunk.mean, shrunk.std, shrunk.lfsr, test, [])
+            mine.append(_program(p, "within", f"shared_{j + 1}", fitted, len(shared.loadings), test.pvalue))
+        strength = [float((q.loading**2).sum()) if _plausible(q) else 0.0 for q in mine]
+        mine = [replace(q, share=s / max(sum(strength), 1e-300)) for q, s in zip(mine, strength, strict=True)]
         programs += sorted(mine, key=lambda q: -q.share)
     return programs
 
@@ -256,13 +277,21 @@ def deviation_programs(setting: Setting, reference: list[str] | None) -> list[Pr
     programs = []
     for j in range(q):
         for i in np.flatnonzero(shared.active[j]):
-            others = [k for k in np.flatnonzero(shared.active[j]) if k != i and (reference is None or populations[k].name in reference)]
+            others = [
+                k
+                for k in np.flatnonzero(shared.active[j])
+                if k != i and (reference is None or populations[k].name in reference)
+            ]
             if others:
-                programs.append(_deviation(populations[i], i, f"shared_{j + 1}", slope[:, :, j], precision[:, :, j], others))
+                programs.append(
+                    _deviation(populations[i], i, f"shared_{j + 1}", slope[:, :, j], precision[:, :, j], others)
+                )
     return programs
 
 
-def _deviation(p: Population, i: int, name: str, slope: np.ndarray, precision: np.ndarray, others: list[int]) -> Program:
+def _deviation(
+    p: Population, i: int, name: str, slope: np.ndarray, precision: np.ndarray, others: list[int]
+) -> Program:
     weights = precision[others]
     total = weights.sum(0)
     tested = (precision[i] > 0) & (total > 0)
@@ -281,7 +310,9 @@ def _deviation(p: Population, i: int, name: str, slope: np.ndarray, precision: n
     return Program(p.name, "deviation", name, *arrays, pvalue, scale**2, len(p.rows))
 
 
-def _amplitude(slope: np.ndarray, se: np.ndarray, center: np.ndarray, center_se: np.ndarray, tested: np.ndarray) -> float:
+def _amplitude(
+    slope: np.ndarray, se: np.ndarray, center: np.ndarray, center_se: np.ndarray, tested: np.ndarray
+) -> float:
     """Least absolute deviations scale between two sets of slopes, over the genes that clearly respond in the reference."""
     clear = tested & (np.abs(center) > 4 * center_se)
     if clear.sum() < _GENES:

@@ -102,7 +102,12 @@ def design_offset(model: LDVAE, z: np.ndarray, design: np.ndarray) -> np.ndarray
     zeros = np.zeros((1, design.shape[1]), np.float32)
     log_rho(model, z[None].astype(np.float32), zeros, lambda _, values: parts.append(values.numpy()))
     base = parts.pop()
-    log_rho(model, np.repeat(z[None].astype(np.float32), len(design), 0), design, lambda _, values: parts.append(values.numpy()))
+    log_rho(
+        model,
+        np.repeat(z[None].astype(np.float32), len(design), 0),
+        design,
+        lambda _, values: parts.append(values.numpy()),
+    )
     return np.concatenate(parts) - base
 
 

@@ -15,7 +15,14 @@ from .between import between_programs
 from .counts import Labels, read_labels
 from .fit import Fit
 from .populations import (
-    Program, Setting, call_programs, deviation_programs, own_programs, prepare, program_activity, within_programs,
+    Program,
+    Setting,
+    call_programs,
+    deviation_programs,
+    own_programs,
+    prepare,
+    program_activity,
+    within_programs,
 )  # fmt: skip
 from .posterior import Cells, latent_moments, read_data, rebuild
 
@@ -88,7 +95,13 @@ def _reference(labels: Labels, reference: Any, kind: str) -> list[str] | None:
 
 def _fingerprint(cells: Cells, labels: Labels, samples: Labels | None, arguments: Any) -> str:
     digest = hashlib.blake2b(repr((arguments, labels.key, labels.levels, samples and samples.levels)).encode())
-    for array in (cells.counts.matrix.data, cells.counts.matrix.indices, cells.counts.library, cells.design, labels.codes):
+    for array in (
+        cells.counts.matrix.data,
+        cells.counts.matrix.indices,
+        cells.counts.library,
+        cells.design,
+        labels.codes,
+    ):
         digest.update(np.ascontiguousarray(array))
     if samples is not None:
         digest.update(samples.codes)
@@ -96,11 +109,12 @@ def _fingerprint(cells: Cells, labels: Labels, samples: Labels | None, arguments
 
 
 def loading_columns(found: Found, genes: np.ndarray) -> dict[str, Any]:
-    """Called programs, long: one row per tested gene, strongest first."""
+    """Called programs, long: one row per tested gene: those with lfsr below 0.05 by strength, then the others."""
     parts = []
     for program in [p for p, called in zip(found.programs, found.called, strict=True) if called]:
         tested = np.flatnonzero(program.tested)
-        order = tested[np.argsort(-np.abs(program.loading[tested]), kind="stable")]
+        # genes beyond doubt first: the shrunken estimate of a rare gene can be large and mean little
+        order = tested[np.lexsort((-np.abs(program.loading[tested]), program.lfsr[tested] >= 0.05))]
         parts.append((program, order))
     names = {
         name: np.concatenate([np.full(len(o), getattr(p, attribute), dtype=object) for p, o in parts]) if parts else []
@@ -147,7 +161,9 @@ def activity_columns(found: Found, fit: Fit) -> tuple[list[str], np.ndarray]:
     called = [p for p, yes in zip(found.programs, found.called, strict=True) if yes]
     names = [f"{p.population}_{p.name}" for p in called]
     values = [
-        program_activity(found.setting, p, found.cells, found.labels, fit) if found.setting else _position(found, p, fit)
+        program_activity(found.setting, p, found.cells, found.labels, fit)
+        if found.setting
+        else _position(found, p, fit)
         for p in called
     ]
     return names, np.stack(values, 1) if values else np.zeros((len(found.labels.codes), 0))
@@ -159,6 +175,8 @@ def _position(found: Found, program: Program, fit: Fit) -> np.ndarray:
     along = ((z - fit.factors["center"]) @ fit.factors["rotation"]) @ (fit.factors["loadings"].T @ program.loading)
     labels = found.labels
     own = labels.levels.index(program.population)
-    others = [i for i, name in enumerate(labels.levels) if i != own and (found.reference is None or name in found.reference)]
+    others = [
+        i for i, name in enumerate(labels.levels) if i != own and (found.reference is None or name in found.reference)
+    ]
     start = np.mean([along[labels.where(i)].mean() for i in others])
     return (along - start) / (along[labels.where(own)].mean() - start)

@@ -8,6 +8,7 @@ Those whose variances do not differ are told apart by the sparsity of their load
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,8 @@ __all__ = ["Population", "Shared", "candidate_programs", "find_shared", "joint_d
 _CELLS = 600  # per population: settles which programs are active and their slopes
 _RELIABLE = 0.7
 _AGREE = 0.5
+_CLEAR = 3.0  # standard errors
+_GENES = 5  # that make a program
 _OWN = 0.5  # of a direction's variance in one population (all counted alike): its own
 _MOST = 16  # candidates: beyond these the within-population variance is noise in all data seen
 
@@ -44,7 +47,8 @@ class Population:
 @dataclass(frozen=True)
 class Shared:
     """`loadings` (genes × q, natural log per SD), `active` (q × populations), and `without[p]`: the loadings that the
-    populations other than p give, for tests in p that must not have seen its cells."""
+    populations other than p give, for tests in p that must not have seen its cells.
+    """
 
     loadings: np.ndarray
     std: np.ndarray
@@ -127,8 +131,9 @@ def candidate_programs(
 def find_shared(populations: list[Population], candidates: np.ndarray, seed: int) -> Shared:
     """Which candidates are shared, in which populations, with loadings refitted to the counts of those.
 
-    A candidate is kept if it is scored reliably in at least two populations and these agree on its genes: the
-    noise-corrected correlation of their slopes is at least 0.5.
+    A candidate is kept if it is scored reliably in at least a third of the populations (and two) and these agree on its
+    genes: the noise-corrected correlation of their slopes is at least 0.5. What fewer populations have in common is
+    found in each of them.
     """
     n_genes, n = len(candidates), len(populations)
     samples = [p.sample(_CELLS, seed) for p in populations]
@@ -140,9 +145,13 @@ def find_shared(populations: list[Population], candidates: np.ndarray, seed: int
         reliable[:, i] = scores.reliability >= _RELIABLE
         slopes.append(_spread(local.regress(scores.left_out, scores.size), p.genes, n_genes))
     groups = [_agreeing(j, np.flatnonzero(reliable[j]), slopes) for j in range(candidates.shape[1])]
-    kept = [j for j, group in enumerate(groups) if len(group) > 1]
+    kept = [j for j, group in enumerate(groups) if len(group) >= max(2, math.ceil(n / 3))]
     active = np.array([np.isin(np.arange(n), groups[j]) for j in kept]).reshape(-1, n)
-    return _refit(populations, samples, candidates[:, kept], active)
+    refitted = _refit(populations, samples, candidates[:, kept], active)
+    clear = [int((np.abs(refitted.loadings[:, j]) > 2 * refitted.std[:, j]).sum()) >= _GENES for j in range(len(kept))]
+    if all(clear):
+        return refitted
+    return _refit(populations, samples, refitted.loadings[:, clear], active[clear])
 
 
 def _spread(slopes: Slopes, genes: np.ndarray, n_genes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -174,13 +183,17 @@ def _agreement(first: tuple[np.ndarray, np.ndarray], second: tuple[np.ndarray, n
     b, var = zip(*((s[ok, j], 1 / p[ok, j]) for s, p in (first, second)), strict=True)
     weights = 1 / (var[0] + var[1] + 0.01)
     d = [x - np.average(x, weights=weights) for x in b]
+    product = weights * d[0] * d[1]
     signal = [np.average(x**2 - v, weights=weights) for x, v in zip(d, var, strict=True)]
-    if min(signal) <= 0:
+    # next to no signal makes the ratio wild: the covariance itself must be beyond doubt
+    if min(signal) <= 0 or product.sum() < _CLEAR * np.sqrt((product**2).sum()):
         return 0.0
-    return float(np.average(d[0] * d[1], weights=weights) / np.sqrt(signal[0] * signal[1]))
+    return float(product.sum() / weights.sum() / np.sqrt(signal[0] * signal[1]))
 
 
-def _refit(populations: list[Population], samples: list[Local], loadings: np.ndarray, active: np.ndarray, rounds: int = 2) -> Shared:
+def _refit(
+    populations: list[Population], samples: list[Local], loadings: np.ndarray, active: np.ndarray, rounds: int = 2
+) -> Shared:
     """Slopes on leave-gene-out scores, pooled over the populations in which each program is active."""
     n_genes, q = loadings.shape
     std, without = np.zeros((n_genes, q)), [loadings for _ in populations]
@@ -193,7 +206,9 @@ def _refit(populations: list[Population], samples: list[Local], loadings: np.nda
             precision[i] = weight * active[:, i]
             weighted[i] = slope * precision[i]
         loadings, std = _pooled(weighted.sum(0), precision.sum(0))
-        without = [_pooled(weighted.sum(0) - weighted[i], precision.sum(0) - precision[i])[0] for i in range(len(populations))]
+        without = [
+            _pooled(weighted.sum(0) - weighted[i], precision.sum(0) - precision[i])[0] for i in range(len(populations))
+        ]
     return Shared(loadings, std, active, without)
 
 

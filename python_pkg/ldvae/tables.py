@@ -63,7 +63,7 @@ def table(name: str, columns: Mapping[str, Any]) -> pd.DataFrame:
     )
 
 
-def wide(first: str, names: Sequence[str], columns: Sequence[str], values: np.ndarray) -> pd.DataFrame:
+def wide(first: str, names: Sequence[str] | np.ndarray, columns: Sequence[str], values: np.ndarray) -> pd.DataFrame:
     """A names x columns matrix as a table whose first column holds the names."""
     frame = pd.DataFrame(np.asarray(values, dtype=np.float64), columns=list(columns))
     frame.insert(0, first, np.asarray(names, dtype=object))

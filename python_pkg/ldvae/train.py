@@ -67,7 +67,9 @@ def pick_device(device: str) -> torch.device:
     if kind not in ("cpu", "cuda") or (index and not index.isdigit()):
         raise ValueError(f"`device` must be 'auto', 'cpu', 'cuda' or 'cuda:0', not {device!r}.")
     if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
-        raise ValueError(f"`device` is {device!r}, but this machine has {torch.cuda.device_count()} CUDA devices; use 'auto'.")
+        raise ValueError(
+            f"`device` is {device!r}, but this machine has {torch.cuda.device_count()} CUDA devices; use 'auto'."
+        )
     return torch.device(name)
 
 
@@ -186,7 +188,9 @@ def _held_out_elbo(model: LDVAE, counts: SparseCounts, rows: torch.Tensor, size:
 class _State:
     """What a checkpoint holds: parameters, optimiser, random state, history and the best parameters."""
 
-    def __init__(self, model: LDVAE, optimizer: torch.optim.Adam, generator: torch.Generator, identity: dict[str, Any]) -> None:
+    def __init__(
+        self, model: LDVAE, optimizer: torch.optim.Adam, generator: torch.Generator, identity: dict[str, Any]
+    ) -> None:
         self.model, self.optimizer, self.generator = model, optimizer, generator
         self.identity = json.dumps(identity, sort_keys=True)
         self.rows: list[tuple[float, float, float]] = []
@@ -232,9 +236,11 @@ class _State:
             return False
         device = str(self.generator.device)
         with safe_open(path, framework="pt", device=device) as f:
-            meta, tensors = f.metadata() or {}, {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118
+            meta, tensors = f.metadata() or {}, {k: f.get_tensor(k) for k in f.keys()}
         if meta.get("identity") != self.identity:
-            raise ValueError(f"`checkpoint` {os.fspath(path)!r} belongs to a fit with other settings; name another file.")
+            raise ValueError(
+                f"`checkpoint` {os.fspath(path)!r} belongs to a fit with other settings; name another file."
+            )
         part = lambda prefix: {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}  # noqa: E731
         self.model.load_state_dict(part("model."))
         self.best, self.best_epoch = part("best."), int(meta["best_epoch"])

@@ -1,0 +1,199 @@
+"""The public functions that read a fit: history, latent, loadings, factors, expression."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from . import checks
+from .fit import Fit, check_fit
+from .moments import decoded_expression
+from .posterior import latent_moments, read_data, rebuild
+from .tables import factor_names, table, wide
+
+__all__ = [
+    "add_ldvae", "get_expression", "get_factors", "get_history", "get_latent", "get_loadings", "get_loadings_uncertainty",
+    "top_genes",
+]  # fmt: skip
+
+
+def get_history(fit: Fit) -> pd.DataFrame:
+    """How training went: `epoch, elbo_train, elbo_validation, reconstruction, kl` (nats per cell, KL weight 1)."""
+    return table("history", check_fit(fit).history)
+
+
+def get_latent(fit: Fit, adata: Any = None) -> pd.DataFrame:
+    """Score of every cell on every canonical factor: `cell, Z_1 ... Z_K` (mean 0, variance 1 over the training cells).
+
+    The variance counts the posterior's, so the standard deviation of the scores themselves is below 1 by as much
+    as the counts leave open.
+
+    Parameters
+    ----------
+    fit
+        The fit.
+    adata
+        Cells to encode; the training cells if None. Genes are aligned by name.
+    """
+    fit = check_fit(fit)
+    model = rebuild(fit)
+    if adata is None:
+        cells, mean, variance = fit.cells, fit.latent_mean, fit.latent_variance
+    else:
+        data = read_data(fit, adata)
+        cells, mean, variance = data.counts.cells, data.mean, data.variance
+    z, _ = latent_moments(model, mean, variance)
+    scores = (z - fit.factors["center"]) @ fit.factors["rotation"]
+    return wide("cell", cells, factor_names(scores.shape[1]), scores)
+
+
+def get_loadings(fit: Fit) -> pd.DataFrame:
+    """Loadings of every gene: `gene, Z_1 ... Z_K`, in log2 units of expression per standard deviation of the factor.
+
+    Canonical basis: centred over genes, varimax-rotated, ordered by variance explained, signed by the heavier tail.
+    """
+    fit = check_fit(fit)
+    return wide("gene", fit.genes, factor_names(fit.config.n_latent), fit.factors["loadings"])
+
+
+def get_loadings_uncertainty(fit: Fit) -> pd.DataFrame:
+    """Loadings of the active factors with their uncertainty: `gene, factor, loading, std, lfsr` (long).
+
+    `std` is the posterior standard deviation given the cells' positions; `lfsr` the local false sign rate, the
+    probability that the loading has the other sign or is zero (Stephens 2017).
+    """
+    fit = check_fit(fit)
+    active = np.flatnonzero(fit.factors["active"])
+    names = np.array(factor_names(fit.config.n_latent), dtype=object)[active]
+    columns = {k: fit.factors[source][:, active].T.ravel() for k, source in _UNCERTAINTY.items()}
+    return table(
+        "loadings_uncertainty",
+        {"gene": np.tile(fit.genes, len(active)), "factor": np.repeat(names, len(fit.genes)), **columns},
+    )
+
+
+_UNCERTAINTY = {"loading": "loadings", "std": "loadings_std", "lfsr": "loadings_lfsr"}
+
+
+def get_factors(fit: Fit) -> pd.DataFrame:
+    """One row per factor: `factor, variance_explained, kl, n_genes, active`, ordered by variance explained.
+
+    `variance_explained` is the share of the modelled variance of centred log expression, `kl` the nats that a cell's
+    counts tell about its score, `n_genes` the number of loadings with lfsr below 0.05. Inactive factors come last.
+    """
+    fit = check_fit(fit)
+    columns = {k: fit.factors[k] for k in ("variance_explained", "kl", "active")}
+    n_genes = (fit.factors["loadings_lfsr"] < 0.05).sum(0)
+    return table("factors", {"factor": factor_names(fit.config.n_latent), "n_genes": n_genes, **columns})
+
+
+def top_genes(loadings: pd.DataFrame, *, n: int = 10) -> pd.DataFrame:
+    """The strongest rows of a loadings table: the `n` largest in absolute value of each factor or program.
+
+    Parameters
+    ----------
+    loadings
+        A table of `get_loadings`, `get_loadings_uncertainty` or `population_loadings`.
+    n
+        Rows per factor or program.
+
+    Returns
+    -------
+    DataFrame
+        The same columns (a wide table becomes `gene, factor, loading`), strongest first.
+    """
+    n = checks.integer("n", n, 1)
+    if not isinstance(loadings, pd.DataFrame) or "gene" not in loadings:
+        raise TypeError("`loadings` must be a table of get_loadings, get_loadings_uncertainty or population_loadings.")
+    if "loading" not in loadings:
+        loadings = loadings.melt("gene", var_name="factor", value_name="loading")
+    keys = [c for c in ("population", "kind", "program", "factor") if c in loadings]
+    order = loadings["loading"].abs().sort_values(ascending=False, kind="stable").index
+    first = loadings.loc[order].groupby(keys, sort=False).head(n)
+    position = {key: i for i, key in enumerate(loadings[keys].drop_duplicates().itertuples(index=False, name=None))}
+    rank = [position[key] for key in first[keys].itertuples(index=False, name=None)]
+    return first.iloc[np.argsort(rank, kind="stable")].reset_index(drop=True)
+
+
+def get_expression(
+    fit: Fit, adata: Any, *, genes: Any, n_samples: int = 25, library_size: float = 1e4, seed: int = 0
+) -> pd.DataFrame:
+    """Denoised expression of some genes in every cell, at the average batch.
+
+    Parameters
+    ----------
+    fit
+        The fit.
+    adata
+        Cells with counts of the fit's genes.
+    genes
+        Names of genes.
+    n_samples
+        Draws from the posterior of each cell that are averaged.
+    library_size
+        Expression is per this many counts.
+    seed
+        Of the draws.
+
+    Returns
+    -------
+    DataFrame
+        `cell, gene, expression`, long: all cells of the first gene, then the next.
+    """
+    fit = check_fit(fit)
+    wanted = checks.strings("genes", genes)
+    known = pd.Index(fit.genes).get_indexer(pd.Index(wanted, dtype=object))
+    if (known < 0).any() or not wanted:
+        missing = [g for g, j in zip(wanted, known, strict=True) if j < 0]
+        raise ValueError(f"`genes` must name genes of the fit, and {len(missing)} are not: {checks.shown(missing)}.")
+    scale = checks.number("library_size", library_size, 0, low_open=True)
+    n_samples = checks.integer("n_samples", n_samples, 1)
+    cells = read_data(fit, adata)
+    values = decoded_expression(rebuild(fit), cells, known, n_samples, checks.integer("seed", seed, 0, 2**32 - 1))
+    names = cells.counts.cells
+    return table(
+        "expression",
+        {
+            "cell": np.tile(names, len(wanted)),
+            "gene": np.repeat(wanted, len(names)),
+            "expression": (scale * values).T.ravel(),
+        },
+    )
+
+
+def add_ldvae(adata: Any, fit: Fit) -> Any:
+    """A copy of `adata` with the fit where scanpy looks for it.
+
+    Parameters
+    ----------
+    adata
+        Cells with counts of the fit's genes. Not changed.
+    fit
+        The fit.
+
+    Returns
+    -------
+    AnnData
+        With `obsm["X_ldvae"]` (scores on the active factors), `varm["ldvae_loadings"]` (log2 units per SD; NaN for genes
+        that were not modelled) and `uns["ldvae"]` (factors, variance explained and settings).
+    """
+    fit = check_fit(fit)
+    active = np.flatnonzero(fit.factors["active"])
+    names = np.array(factor_names(fit.config.n_latent), dtype=object)[active]
+    scores = get_latent(fit, adata)[names.tolist()].to_numpy()
+    out = adata.to_memory() if adata.isbacked else adata.copy()
+    position = pd.Index(fit.genes).get_indexer(out.var_names.astype(str))
+    loadings = np.where((position >= 0)[:, None], fit.factors["loadings"][position][:, active], np.nan)
+    out.obsm["X_ldvae"] = scores
+    out.varm["ldvae_loadings"] = loadings
+    out.uns["ldvae"] = {
+        "factors": names.astype(str),
+        "variance_explained": fit.factors["variance_explained"][active],
+        "gene_likelihood": fit.config.gene_likelihood,
+        "decoder": fit.config.decoder,
+        "version": fit.info["version"],
+        "seed": fit.info["seed"],
+    }
+    return out

@@ -1,0 +1,178 @@
+"""The public function that trains: one LDVAE for all cells."""
+
+from __future__ import annotations
+
+import os
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import torch
+
+from . import checks
+from .counts import read_counts
+from .data import SparseCounts, design_columns, design_matrix
+from .distributions import LIKELIHOODS
+from .factors import describe_factors
+from .fit import Fit
+from .model import Config
+from .posterior import encode
+from .train import pick_device, schedule_for, train
+
+__all__ = ["fit_ldvae"]
+
+
+def fit_ldvae(
+    adata: Any,
+    *,
+    genes: Any = None,
+    batch_key: str | None = None,
+    covariate_keys: Any = (),
+    size_factor_key: str | None = None,
+    layer: str | None = None,
+    n_latent: int = 30,
+    n_hidden: int = 128,
+    n_layers: int = 1,
+    dropout_rate: float = 0.1,
+    gene_likelihood: str = "nb",
+    latent_distribution: str = "normal",
+    decoder: str = "linear",
+    loadings_prior: str = "ard",
+    max_epochs: int | None = None,
+    batch_size: int | None = None,
+    learning_rate: float = 5e-3,
+    validation_size: float = 0.1,
+    early_stopping: bool = True,
+    checkpoint: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    progress: bool = True,
+) -> Fit:
+    """Fit one linearly decoded variational autoencoder (LDVAE) to all cells.
+
+    Labels are never used; every population is looked at afterwards, with the functions that take the fit.
+
+    Parameters
+    ----------
+    adata
+        Raw counts, cells × genes, in `X` or in `layer`; sparse or dense, any dtype, in memory or backed. Not changed.
+    genes
+        Genes to model: names, or a boolean column of `adata.var` such as "highly_variable". Library sizes come from all.
+    batch_key, covariate_keys
+        Columns of `adata.obs` whose effect on each gene is taken out of the factors: a categorical batch, and any
+        categorical or numeric covariates.
+    size_factor_key
+        Column of `adata.obs` with size factors to use in place of total counts.
+    layer
+        Layer that holds the counts.
+    n_latent
+        Upper bound on the number of factors; those the data do not support are reported as inactive.
+    n_hidden, n_layers, dropout_rate
+        Width, depth and dropout of the encoder (and of a non-linear decoder, without dropout).
+    gene_likelihood
+        "nb" (negative binomial), "zinb" (with excess zeros, one probability per gene) or "poisson".
+    latent_distribution
+        "normal", or "ln": logistic normal, so that the latent of a cell sums to one.
+    decoder
+        "linear", or "nonlinear": scVI's, whose loadings are the best linear approximation.
+    loadings_prior
+        "ard": loadings have a posterior, with a normal prior per factor whose width is learnt; "none": loadings are points.
+    max_epochs, batch_size, learning_rate
+        Length and pace of training; by default set from the number of cells.
+    validation_size
+        Share of cells held out to choose the best epoch.
+    early_stopping
+        End when the held-out ELBO has not improved for a fifth of `max_epochs`.
+    checkpoint
+        File that keeps the state of training; if it exists, training continues from it.
+    seed
+        Same seed, device and threads: same numbers.
+    device
+        "auto" (CUDA if there is one), "cpu", "cuda" or "cuda:0".
+    progress
+        Show a progress bar (in a terminal only).
+
+    Returns
+    -------
+    Fit
+        Plain data: see `save_fit` and the `get_` functions.
+
+    Raises
+    ------
+    TypeError, ValueError
+        One sentence on the argument that is wrong.
+    RuntimeError
+        If training diverges.
+
+    References
+    ----------
+    Svensson, Gayoso, Yosef & Pachter (2020), Interpretable factor models of single-cell RNA-seq via variational
+    autoencoders. Bioinformatics 36(11).
+    """
+    counts = read_counts(adata, layer=layer, genes=genes, size_factor_key=size_factor_key)
+    covariates = design_columns(adata, batch_key, covariate_keys)
+    config = Config(
+        n_genes=len(counts.genes),
+        n_latent=checks.integer("n_latent", n_latent, 1, 1000),
+        n_hidden=checks.integer("n_hidden", n_hidden, 1),
+        n_layers=checks.integer("n_layers", n_layers, 1, 20),
+        dropout_rate=checks.number("dropout_rate", dropout_rate, 0, 1, high_open=True),
+        gene_likelihood=checks.choice("gene_likelihood", gene_likelihood, LIKELIHOODS),
+        latent_distribution=checks.choice("latent_distribution", latent_distribution, ("normal", "ln")),
+        decoder=checks.choice("decoder", decoder, ("linear", "nonlinear")),
+        loadings_prior=checks.choice("loadings_prior", loadings_prior, ("ard", "none")),
+        closed=counts.closed,
+        layer=layer,
+        batch_key=batch_key,
+        size_factor_key=size_factor_key,
+        covariates=covariates,
+    )
+    seed = checks.integer("seed", seed, 0, 2**32 - 1)
+    held = checks.number("validation_size", validation_size, 0, 0.9)
+    n_training = len(counts.cells) - round(held * len(counts.cells))
+    if n_training < 3:
+        raise ValueError(
+            f"`adata` must have more cells to train on than {n_training}; lower `validation_size` or add cells."
+        )
+    schedule = schedule_for(
+        n_training,
+        checks.optional(checks.integer, "batch_size", batch_size, 2),
+        checks.optional(checks.integer, "max_epochs", max_epochs, 1),
+        checks.number("learning_rate", learning_rate, 0, 1, low_open=True),
+    )
+    data = SparseCounts(counts.matrix, counts.library, design_matrix(adata, covariates), pick_device(device))
+    trained = train(
+        config,
+        data,
+        schedule,
+        mean_expression=(np.asarray(counts.matrix.sum(axis=0, dtype=np.float64)).ravel() + 0.1) / counts.library.sum(),
+        validation_size=held,
+        early_stopping=checks.boolean("early_stopping", early_stopping),
+        seed=seed,
+        checkpoint=checkpoint,
+        progress=checks.boolean("progress", progress),
+    )
+    mean, variance = encode(trained.model, data)
+    model = trained.model.cpu()
+    if data.device.type != "cpu":
+        data = SparseCounts(counts.matrix, counts.library, design_matrix(adata, covariates), torch.device("cpu"))
+    return Fit(
+        config=config,
+        genes=counts.genes,
+        cells=counts.cells,
+        library=counts.library,
+        weights={k: v.numpy() for k, v in model.state_dict().items()},
+        latent_mean=mean,
+        latent_variance=variance,
+        history=trained.history,
+        factors=describe_factors(model, data, mean, variance),
+        info={
+            "version": version("ldvae"),
+            "device": str(pick_device(device)),
+            "seed": seed,
+            "stopped": trained.stopped,
+            "best_epoch": trained.best_epoch,
+            "batch_size": schedule.batch_size,
+            "max_epochs": schedule.max_epochs,
+        },
+    )
