@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import warnings
+from functools import cache
 from pathlib import Path
 
 import anndata
@@ -50,6 +51,12 @@ def pbmc_counts() -> anndata.AnnData:
     )
 
 
+@cache
+def note(sentence: str) -> None:
+    """Print a warning as a sentence, the first time it comes."""
+    print(f"Note: {sentence}")
+
+
 def one_line_each(top: pd.DataFrame, *keys: str) -> pd.DataFrame:
     """One row per factor, or per population and program: its genes side by side."""
     genes = top["gene"] + " " + top["loading"].map("{:+.1f}".format)
@@ -75,12 +82,13 @@ def main() -> None:
     parser.add_argument("--batch", help="a column of obs with batches, donors or chemistries to correct for")
     parser.add_argument("--out", type=Path, default=Path("demo"), help="folder for tables and figures (demo)")
     args = parser.parse_args()
-    warnings.filterwarnings("once", category=UserWarning)
-    warnings.showwarning = lambda message, *_: print(f"Note: {message}")
+    warnings.showwarning = lambda message, *_: note(str(message))
     if args.data is None:
         adata, groupby, size_factor_key = pbmc_counts(), args.groupby or "bulk_labels", "n_counts"
     elif args.groupby is None:
         parser.error("your own data need --groupby (make demo DATA=... GROUPBY=...): the obs column with populations")
+    elif not args.data.is_file():
+        parser.error(f"there is no file {args.data}")
     else:
         adata, groupby, size_factor_key = anndata.read_h5ad(args.data), args.groupby, None
     print(f"{adata.n_obs:,} cells × {adata.n_vars:,} genes, populations in obs[{groupby!r}].\n")

@@ -169,7 +169,8 @@ def test_batch_effects_are_those_of_weighted_least_squares():
         **products,
     }
     sums = {name: values.sum(1).astype(float) for name, values in arrays.items()}
-    found = Moments(np.full(6, 50.0), sums | {"left_open": np.zeros((6, 3)), "mu_mu_theta": sums["mu_mu"] / 5})
+    sums |= {"left_open": np.zeros((6, 3)), "mu_mu_theta": sums["mu_mu"] / 5}
+    found = Moments(np.full(6, 50.0), sums, x.max(1))
     effects = BatchEffects(found, group, batch)
     units = [pool(found, np.array([u])) for u in range(6)]
     for gene in range(3):
@@ -181,6 +182,19 @@ def test_batch_effects_are_those_of_weighted_least_squares():
         np.testing.assert_allclose(effects.effect[:, gene], expected, atol=1e-10)
     offset, variance = effects.between(np.array([0, 1]), np.array([2, 3]))
     assert np.all(variance >= 0) and np.all(np.abs(offset) < 0.1)
+
+
+def test_one_cell_that_holds_a_genes_counts_is_no_evidence_of_a_mean():
+    rho, mu = np.full((8, 1), 0.01), np.full((8, 1), 2.0)
+    spread, single = np.full((8, 1), 20.0), np.r_[[[160.0]], np.zeros((7, 1))]
+    std = {}
+    for name, x in (("spread", spread), ("single", single)):
+        pairs = {"rho": rho, "mu": mu, "x": x, "count": x, "share": x, "detected": x > 0, "rho_draws": rho * rho}
+        pairs |= {"rho_rho": rho * rho, "mu_mu": mu * mu, "x_x": x * x, "rho_mu": rho * mu, "rho_x": rho * x, "mu_x": mu * x}
+        sums = {k: v.sum(0, keepdims=True).astype(float) for k, v in pairs.items()}
+        sums |= {"left_open": np.zeros((1, 1)), "mu_mu_theta": sums["mu_mu"] / 5}
+        std[name] = float(np.sqrt(pool(Moments(np.array([8.0]), sums, x.max(0, keepdims=True)), np.array([0])).variance[0]))
+    assert std["spread"] < 0.5 and std["single"] > np.log(100)
 
 
 def test_normal_equivalent_has_the_p_value_of_the_t_test():

@@ -12,16 +12,16 @@ PACKAGE = Path(__file__).parents[1] / "python_pkg" / "ldvae"
 # The order in which data flows. A new module is entered here, at its place.
 ORDER = [
     "checks", "counts", "data", "distributions", "model", "train", "fit", "canonical", "posterior", "shrinkage",
-    "factors", "replicates", "local", "shared", "populations", "groups", "moments", "pairs",
-    "contributions", "differential", "association", "tables", "drawing",
-    "plots", "simulate", "api", "__init__",
+    "factors", "replicates", "activities", "local", "shared", "populations", "groups", "moments", "pairs",
+    "contributions", "differential", "between", "deviation", "programs", "association", "tables", "drawing", "plots",
+    "simulate", "training", "results", "questions", "api", "__init__",
 ]  # fmt: skip
 
 # Which of our modules may know a library: torch never leaves the engine, AnnData stays at the door.
 MAY_IMPORT = {
     "torch": {
-        "data", "distributions", "model", "train", "fit", "canonical", "posterior", "factors", "local", "shared",
-        "populations", "moments", "pairs", "contributions", "api",
+        "data", "distributions", "model", "train", "fit", "canonical", "posterior", "factors", "activities",
+        "local", "shared", "populations", "moments", "pairs", "contributions", "between", "programs", "training",
     },
     "anndata": {"counts", "simulate"},
     "matplotlib": {"drawing", "plots"},

@@ -26,11 +26,11 @@ _MIN_COUNTS = 10.0  # of a gene in all populations compared
 def between_programs(
     fit: Fit, cells: Cells, labels: Labels, samples: Labels | None, reference: list[str] | None, seed: int
 ) -> list[Program]:
-    """Log mean expression of each population less the average of that of the reference populations (each counted alike).
+    """Log mean expression of each population less the average over the reference populations, each counted alike.
 
-    Means are those of `moments.pool`: the model's, at the average batch, corrected by the counts. Their error is that of
-    other cells of the same populations or, with samples, of other samples (moderated t on the differences within samples).
-    The program's p-value combines those of the genes (Simes).
+    Means are those of `moments.pool`: the model's, at the average batch, corrected by the counts. Their error is that
+    of other cells of the same populations or, with samples, of other samples (moderated t on the differences within
+    samples). The program's p-value combines those of the genes (Simes).
 
     Parameters
     ----------
@@ -59,21 +59,20 @@ def between_programs(
             effect, std = compare(found, i, others, n_samples)
             shrunk = ash(np.where(tested, effect, np.nan), std)
             pvalue = simes(2 * norm.sf(np.abs(effect / std)[tested]))
-            programs.append(
-                Program(
-                    labels.levels[i],
-                    "between",
-                    "between",
-                    shrunk.mean,
-                    shrunk.std,
-                    shrunk.lfsr,
-                    tested,
-                    pvalue,
-                    ratio=float("nan"),
-                    n_cells=int(n_cells[i]),
-                    share=1.0,
-                )  # fmt: skip
+            program = Program(
+                population=labels.levels[i],
+                kind="between",
+                name="between",
+                loading=shrunk.mean,
+                std=shrunk.std,
+                lfsr=shrunk.lfsr,
+                tested=tested,
+                pvalue=pvalue,
+                ratio=float("nan"),
+                n_cells=int(n_cells[i]),
+                share=1.0,
             )
+            programs.append(program)
     return programs
 
 

@@ -25,6 +25,10 @@ def _scalar(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
+def _is_real(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
 def number(
     name: str,
     value: Any,
@@ -40,7 +44,7 @@ def number(
     parts = [f"{left} {low:g}"] if low > -math.inf else []
     parts += [f"{right} {high:g}"] if high < math.inf else []
     wanted = "a number" + (" " + " and ".join(parts) if parts else "")
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+    if not _is_real(value):
         raise TypeError(f"`{name}` must be {wanted}, but {value!r} is a {type(value).__name__}.")
     value = float(value)
     outside = value < low or value > high or (low_open and value == low) or (high_open and value == high)
@@ -53,7 +57,7 @@ def integer(name: str, value: Any, low: int, high: int | None = None) -> int:
     """A whole number within bounds; `10.0` counts as 10, since that is how R writes it."""
     value = _scalar(value)
     wanted = f"a whole number of at least {low}" + (f" and at most {high}" if high is not None else "")
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+    if not _is_real(value):
         raise TypeError(f"`{name}` must be {wanted}, but {value!r} is a {type(value).__name__}.")
     if not math.isfinite(value) or value != int(value) or value < low or (high is not None and value > high):
         raise ValueError(f"`{name}` must be {wanted}, not {value:g}.")

@@ -74,8 +74,8 @@ def design_matrix(adata: Any, columns: list[dict[str, Any]]) -> np.ndarray:
 class Minibatch:
     """Counts of some cells: the non-zeros by position, and what belongs to each cell.
 
-    `flat` (nnz) is row * n_genes + column, `columns` (nnz) the gene, `values` (nnz) the count, `row_start` (n + 1) where
-    each cell begins among them; `log_library` (n, 1), `design` (n, S).
+    `flat` (nnz) is row * n_genes + column, `columns` (nnz) the gene, `values` (nnz) the count, `row_start` (n + 1)
+    where each cell begins among them; `log_library` (n, 1), `design` (n, S).
     """
 
     flat: torch.Tensor
@@ -100,7 +100,7 @@ class Minibatch:
         values = torch.log1p(self.values)
         if self.values.device.type != "cpu":
             return self.dense(values) @ weight
-        product: torch.Tensor = _SparseTimes.apply(weight, self, values)  # type: ignore[no-untyped-call]
+        product: torch.Tensor = _SparseTimes.apply(weight, self, values)
         return product
 
 
@@ -118,8 +118,8 @@ class _SparseTimes(torch.autograd.Function):
         batch = ctx.batch
         csr = (ctx.x.numpy(), batch.columns.numpy(), batch.row_start.numpy())
         transposed = sp.csr_matrix(csr, shape=(len(batch), batch.n_genes)).T.tocsr()
-        parts = [torch.from_numpy(a) for a in (transposed.indptr, transposed.indices, transposed.data)]
-        return _csr(*parts, (batch.n_genes, len(batch))) @ grads[0], None, None
+        start, column, value = (torch.from_numpy(a) for a in (transposed.indptr, transposed.indices, transposed.data))
+        return _csr(start, column, value, (batch.n_genes, len(batch))) @ grads[0], None, None
 
 
 def _csr(start: torch.Tensor, column: torch.Tensor, value: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:

@@ -17,7 +17,7 @@ from .data import Minibatch
 __all__ = ["LIKELIHOODS", "kl_normal", "kl_shrinkage", "log_expression", "log_likelihood"]
 
 LIKELIHOODS = ("nb", "zinb", "poisson")
-_TABLE = 32  # counts up to here take lgamma(x + theta) - lgamma(theta) from a table
+_TABLE = 16  # counts up to here take lgamma(x + theta) - lgamma(theta) from a table
 _BLOCK = 200_000  # cells × genes worked on at a time on a CPU: about a megabyte, so that it stays in the cache
 _LOG_RHO_MAX = 5.0  # only without softmax: keeps exp() finite far outside any plausible expression
 
@@ -52,7 +52,7 @@ def log_likelihood(
     closed
         Whether expression sums to one over the modelled genes.
     """
-    value: torch.Tensor = _CountLikelihood.apply(logits, log_theta, zero_logit, batch, likelihood, closed)  # type: ignore[no-untyped-call]
+    value: torch.Tensor = _CountLikelihood.apply(logits, log_theta, zero_logit, batch, likelihood, closed)
     return value
 
 
@@ -70,13 +70,15 @@ class _CountLikelihood(torch.autograd.Function):
             rows = slice(start, min(start + n_rows, len(batch)))
             nonzero = slice(*batch.row_start[[rows.start, rows.stop]].tolist()) if n_rows < len(batch) else slice(None)
             flat = batch.flat[nonzero] - start * batch.n_genes
-            log_mu = log_expression(logits[rows], closed).add_(batch.log_library[rows])
+            library = batch.log_library[rows].exp()
+            # the one exponential per entry; logarithms of mu are taken at the non-zeros alone
+            rho = torch.softmax(logits[rows], -1) if closed else log_expression(logits[rows], closed).exp_()
+            mu = rho.mul_(library)
             out = gradient[rows]
-            terms(log_mu, flat, nonzero, total, out)
+            terms(mu, flat, nonzero, total, out)
             if closed:
                 # through the softmax: d logits = d - rho * sum(d)
-                rho = log_mu.sub_(batch.log_library[rows]).exp_()
-                out.addcmul_(rho, out.sum(-1, keepdim=True), value=-1)
+                out.addcmul_(mu, out.sum(-1, keepdim=True) / library, value=-1)
         ctx.save_for_backward(gradient, total.d_theta.mul_(total.theta), total.d_zero)
         return total.value - _log_factorial(batch.values).sum()
 
@@ -101,49 +103,49 @@ class _Totals:
             self.d_theta.index_add_(0, self.columns, digamma)
 
 
-def _poisson(log_mu: torch.Tensor, flat: torch.Tensor, nonzero: slice, total: _Totals, out: torch.Tensor) -> None:
+def _poisson(mu: torch.Tensor, flat: torch.Tensor, nonzero: slice, total: _Totals, out: torch.Tensor) -> None:
     x = total.x[nonzero]
-    torch.exp(log_mu, out=out)
-    total.value += (x * log_mu.view(-1)[flat]).sum() - out.sum()
-    out.neg_().view(-1).index_add_(0, flat, x)
+    torch.neg(mu, out=out)
+    total.value += (x * _log(mu.view(-1)[flat])).sum() - mu.sum()
+    out.view(-1).index_add_(0, flat, x)
 
 
-def _negative_binomial(
-    log_mu: torch.Tensor, flat: torch.Tensor, nonzero: slice, total: _Totals, out: torch.Tensor
-) -> None:
+def _negative_binomial(mu: torch.Tensor, flat: torch.Tensor, nonzero: slice, total: _Totals, out: torch.Tensor) -> None:
     x, columns, theta = total.x[nonzero], total.columns[nonzero], total.theta
-    torch.exp(log_mu, out=out)
-    t = out + theta  # cells × genes, as are r and log_t
+    t = mu + theta  # cells × genes, as are r and log_t
     r = theta / t
-    out.mul_(r).neg_()  # d log p(0) / d log mu = -mu theta / (mu + theta)
+    torch.mul(mu, r, out=out).neg_()  # d log p(0) / d log mu = -mu theta / (mu + theta)
     at = t.view(-1)[flat]
     log_t = t.log_()
-    total.value += (x * (log_mu.view(-1)[flat] - at.log())).sum() + theta @ (len(out) * total.log_theta - log_t.sum(0))
+    total.value += (x * (_log(mu.view(-1)[flat]) - at.log())).sum() + theta @ (len(out) * total.log_theta - log_t.sum(0))
     total.d_theta += len(out) * (total.log_theta + 1) - log_t.sum(0) - r.sum(0)
     total.d_theta.index_add_(0, columns, -x / at)
     out.view(-1).index_add_(0, flat, x * r.view(-1)[flat])
 
 
-def _zero_inflated(log_mu: torch.Tensor, flat: torch.Tensor, nonzero: slice, total: _Totals, out: torch.Tensor) -> None:
+def _zero_inflated(mu: torch.Tensor, flat: torch.Tensor, nonzero: slice, total: _Totals, out: torch.Tensor) -> None:
     x, columns, theta, zero_logit = total.x[nonzero], total.columns[nonzero], total.theta, total.zero_logit
-    torch.exp(log_mu, out=out)
-    t = out + theta
+    t = mu + theta
     log_r = total.log_theta - t.log()
     log_zero = theta * log_r  # log p(0) of the negative binomial
     # a zero is excess with odds exp(zero_logit - log p_nb(0)); `own` is the chance that it is not
     own = torch.sigmoid(log_zero - zero_logit)
     at = t.view(-1)[flat]
-    count = log_zero.view(-1)[flat] + x * (log_mu.view(-1)[flat] - at.log())
+    count = log_zero.view(-1)[flat] + x * (_log(mu.view(-1)[flat]) - at.log())
     log_count, log_excess = torch.nn.functional.logsigmoid(-zero_logit), torch.nn.functional.logsigmoid(zero_logit)
     at_zero = torch.logaddexp(log_zero + log_count, log_excess.expand_as(log_zero))
     total.value += at_zero.sum() - at_zero.view(-1)[flat].sum() + (count + log_count[columns]).sum()
     own.view(-1)[flat] = 1.0  # a count above zero is never an excess zero
     r = theta / t
-    out.mul_(r).neg_().mul_(own)
+    torch.mul(mu, r, out=out).neg_().mul_(own)
     total.d_theta += (own * (log_r + 1 - r)).sum(0)
     total.d_theta.index_add_(0, columns, -x / at)
     total.d_zero += (1 - own).sum(0) - len(out) * torch.sigmoid(zero_logit)
     out.view(-1).index_add_(0, flat, x * r.view(-1)[flat])
+
+
+def _log(mu: torch.Tensor) -> torch.Tensor:
+    return mu.clamp(min=1e-30).log()  # an expression that underflows is not impossible
 
 
 def _gamma_differences(
@@ -151,7 +153,7 @@ def _gamma_differences(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """lgamma(x + theta) - lgamma(theta) and its derivative in theta, at the non-zeros.
 
-    For small x both are sums over j < x of log(theta + j) and 1 / (theta + j): a table of genes × 32.
+    For small x both are sums over j < x of log(theta + j) and 1 / (theta + j): a table of genes × 16.
     """
     steps = theta + torch.arange(_TABLE, device=theta.device)[:, None]
     index = (x.long().clamp(1, _TABLE) - 1) * len(theta) + columns

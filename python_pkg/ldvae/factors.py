@@ -17,6 +17,7 @@ from .shrinkage import ash
 __all__ = ["describe_factors"]
 
 _INFORMATION_CELLS = 3000  # cells whose information is added up and scaled to all: enough for a standard error
+_GENES = 5  # with a sure sign that make a factor
 _FLAT = 1e-6  # prior precision where loadings have no prior
 
 
@@ -49,16 +50,19 @@ def describe_factors(
         std[:, :n_active] = posterior_std / math.log(2)
         for j in range(n_active):
             lfsr[:, j] = _false_sign_rate(basis.loadings[:, j], posterior_std[:, j], prior[j])
+    # a factor whose loadings have no sure sign describes nothing, however much the cells spread along it
+    active = basis.active & ((lfsr < 0.05).sum(0) >= _GENES)
     strength = (log2**2).sum(0)
+    order = np.lexsort((-strength, ~active))
     return {
-        "loadings": log2,
-        "loadings_std": std,
-        "loadings_lfsr": lfsr,
-        "rotation": basis.rotation,
+        "loadings": log2[:, order],
+        "loadings_std": std[:, order],
+        "loadings_lfsr": lfsr[:, order],
+        "rotation": basis.rotation[:, order],
         "center": basis.center,
-        "variance_explained": strength / max(strength.sum(), 1e-300),
-        "kl": basis.kl,
-        "active": basis.active,
+        "variance_explained": strength[order] / max(strength.sum(), 1e-300),
+        "kl": basis.kl[order],
+        "active": active[order],
     }
 
 

@@ -56,10 +56,10 @@ class Fit:
     info: dict[str, Any]
 
     def __repr__(self) -> str:
-        active = int(self.factors["active"].sum())
+        c, active = self.config, int(self.factors["active"].sum())
         return (
-            f"Fit of {len(self.cells):,} cells × {len(self.genes):,} genes: {active} of {self.config.n_latent} factors active, "
-            f"{self.config.gene_likelihood} likelihood, {self.config.decoder} decoder, {len(self.history['epoch'])} epochs "
+            f"Fit of {len(self.cells):,} cells × {len(self.genes):,} genes: {active} of {c.n_latent} factors active, "
+            f"{c.gene_likelihood} likelihood, {c.decoder} decoder, {len(self.history['epoch'])} epochs "
             f"on {self.info['device']} ({self.info['stopped']})"
         )
 
@@ -104,7 +104,7 @@ def save_fit(fit: Fit, path: str | os.PathLike[str]) -> None:
     }
     temporary = target.with_name(target.name + ".part")
     try:
-        save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, temporary, metadata=meta)
+        save_file({k: np.asarray(v, order="C") for k, v in tensors.items()}, temporary, metadata=meta)
         with temporary.open("rb") as handle:
             os.fsync(handle.fileno())
         os.replace(temporary, target)
@@ -143,5 +143,5 @@ def load_fit(path: str | os.PathLike[str]) -> Fit:
         if group in groups:
             groups[group][key] = value
     names = {name: np.array(json.loads(tensors[name].tobytes().decode()), dtype=object) for name in _NAMES}
-    arrays = {name: tensors[name] for name in _ARRAYS}
-    return Fit(config=Config(**json.loads(meta["config"])), info=json.loads(meta["info"]), **names, **arrays, **groups)
+    parts: dict[str, Any] = {**names, **{name: tensors[name] for name in _ARRAYS}, **groups}
+    return Fit(config=Config(**json.loads(meta["config"])), info=json.loads(meta["info"]), **parts)

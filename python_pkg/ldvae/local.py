@@ -14,39 +14,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import torch
 from scipy.stats import chi2
 from torch import Tensor
 
+from .activities import Scores, as_tensor, information_and_gradient, posterior_scores, weighted_mean
 from .shrinkage import Shrunk, ash, weighted_median
 
-__all__ = ["Local", "Scores", "Slopes", "VarianceTest"]
+__all__ = ["Local", "Slopes", "VarianceTest"]
 
 N_FOLDS = 5
 _STEPS = 4  # Fisher scoring steps
 _RIDGE = 0.1  # on slopes: keeps a gene with a handful of counts finite
 _DONOR_COUNTS = 10.0  # pseudo-counts behind a group's own intercept: a normal prior of sd 0.3 on the log scale
-_LEAST_VARIANCE = 0.02  # an activity with less is switched off by its prior, not by dividing by zero
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Activities of q programs in n cells, every coordinate in units of its standard deviation.
-
-    `left_out` (n, folds, q): without the genes of each fold; `full` (n, q); `size` (n, 1); `scale` (q): standard deviation of
-    the activity per unit of loading; `variance`, `variance_se`, `reliability` (q): variance of the activity freed
-    from counting noise, its standard error, and the share of it that the counts of a cell settle.
-    """
-
-    left_out: Tensor
-    full: Tensor
-    size: Tensor
-    scale: Tensor
-    variance: np.ndarray
-    variance_se: np.ndarray
-    reliability: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -112,15 +95,22 @@ class Local:
     @staticmethod
     def build(x: np.ndarray, offset: np.ndarray, theta: np.ndarray, groups: np.ndarray | None) -> Local:
         """From dense counts and offsets (n × genes, in random order) and dispersions (genes); without nuisance."""
-        none = torch.zeros(x.shape[1], 0)
-        tensors = (torch.from_numpy(a) for a in (x, offset, theta))
-        return Local(*tensors, nuisance=none, groups=groups, intercept=none[:, :0].sum(1), adjusted=none)._centred()
+        local = Local(
+            x=as_tensor(x),
+            offset=as_tensor(offset),
+            theta=as_tensor(theta),
+            nuisance=torch.zeros(x.shape[1], 0),
+            groups=groups,
+            intercept=torch.zeros(x.shape[1]),
+            adjusted=torch.zeros(0),
+        )
+        return local._centred()
 
     @property
     def folds(self) -> list[slice]:
         """Genes of each fold."""
         edges = np.linspace(0, self.x.shape[1], N_FOLDS + 1).astype(int)
-        return [slice(int(i), int(j)) for i, j in zip(edges[:-1], edges[1:], strict=True)]
+        return [slice(int(i), int(j)) for i, j in pairwise(edges)]
 
     def cells(self, rows: np.ndarray) -> Local:
         """Some of the cells, with intercepts of their own."""
@@ -130,7 +120,7 @@ class Local:
 
     def given(self, nuisance: np.ndarray) -> Local:
         """The same cells with other fixed programs (genes × q)."""
-        return replace(self, nuisance=_float(nuisance))
+        return replace(self, nuisance=as_tensor(nuisance))
 
     def _centred(self) -> Local:
         intercept = ((self.x.sum(0) + 0.5) / (self.offset.exp().sum(0) + 1e-9)).log()
@@ -153,10 +143,11 @@ class Local:
     def _moments(
         self, intercept: Tensor, size: Tensor, activity: Tensor, loadings: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """e = (x - mu) theta / (theta + mu) and w = mu theta / (theta + mu), n × genes: d log p and -d² log p / d log mu².
+        """e = (x - mu) theta / (theta + mu), w = mu theta / (theta + mu), and the intercepts, refitted.
 
-        The intercepts (third) are refitted first: a gene that responds to an activity has a higher mean than at activity
-        zero (log-normal), and an intercept that kept this would pull every activity towards zero.
+        e and w (n × genes) are first and minus expected second derivative of the log-likelihood by log mu. Refitted,
+        since a gene that responds to an activity has a higher mean than at activity zero (log-normal); an intercept
+        that kept this would pull every activity towards zero.
         """
         mu = torch.addmm(self.adjusted, activity, loadings.T).add_(intercept).add_(size).clamp_(-30, 12).exp_()
         excess = (self._seen + 0.5) / (mu.sum(0) + 0.5)
@@ -185,39 +176,19 @@ class Local:
         eye = torch.eye(q)
         for _ in range(_STEPS):
             e, w, intercept = self._moments(intercept, size, t, loadings)
-            total, mean = _weighted_mean(w, loadings)
-            information, gradient = _information(e, w, loadings, products, mean)
+            total, mean = weighted_mean(w, loadings)
+            information, gradient = information_and_gradient(e, w, loadings, products, mean)
             step = torch.linalg.solve(information + eye, (gradient - t).unsqueeze(-1)).squeeze(-1)
             # unclipped steps diverge for cells with few counts
             step = step / step.abs().amax(1, keepdim=True).clamp(min=1.0) if q else step
             size = size + (e.sum(1, keepdim=True) / total - (mean * step).sum(1, keepdim=True)).clamp(-1, 1)
             t = t + step
         e, w, _ = self._moments(intercept, size, t, loadings)
-        _, mean = _weighted_mean(w, loadings)
-        parts = [_information(e[:, f], w[:, f], loadings[f], products[f], mean) for f in self.folds]
+        _, mean = weighted_mean(w, loadings)
+        parts = [information_and_gradient(e[:, f], w[:, f], loadings[f], products[f], mean) for f in self.folds]
         by_fold = torch.stack([h for h, _ in parts], 1)  # (n, folds, q, q)
         natural = torch.einsum("nfij,nj->nfi", by_fold, t) + torch.stack([g for _, g in parts], 1)
-        if own_first and q > 1:
-            covariance = _full_covariance(by_fold.sum(1), natural.sum(1))
-            mix = torch.eye(q)
-            mix[1:, 0] = (covariance[1:, 0] / covariance[0, 0]).clamp(-3, 3)
-            by_fold, natural = mix.T @ by_fold @ mix, natural @ mix
-        information, linear = by_fold.sum(1), natural.sum(1)
-        prior, center, uncertainty = _diagonal_prior(information, linear)
-        scale = prior.clamp(min=_LEAST_VARIANCE).sqrt()
-        outer = scale[:, None] * scale
-        solve = lambda h, b: torch.linalg.solve(h * outer + eye, (b * scale + center / scale).unsqueeze(-1)).squeeze(-1)  # noqa: E731
-        noise = 1 / torch.linalg.inv(information + 1e-6 * eye).diagonal(dim1=1, dim2=2).clamp(min=1e-6)
-        spread = (0.5 / (prior + 1 / noise).square()).sum(0)
-        return Scores(
-            left_out=solve(information[:, None] - by_fold, linear[:, None] - natural),
-            full=solve(information, linear),
-            size=size,
-            scale=scale,
-            variance=prior.double().numpy(),
-            variance_se=(1 / spread.sqrt()).double().numpy(),
-            reliability=(1 - uncertainty / prior).clamp(min=0).double().numpy(),
-        )
+        return posterior_scores(by_fold, natural, size, own_first)
 
     def regress(self, activity: Tensor, size: Tensor) -> Slopes:
         """Negative binomial regression of each gene on the activities scored without its fold (n × folds × q)."""
@@ -272,12 +243,12 @@ class Local:
         if start is None:
             own = self.first_direction(seed)[:, None, None].expand(-1, N_FOLDS, 1)
             slopes = self.regress(torch.cat([own, self.null.left_out], 2), self.null.size)
-            loading, intercept = _float(slopes.shrunk(0).mean), slopes.intercept
+            loading, intercept = as_tensor(slopes.shrunk(0).mean), slopes.intercept
         else:
-            loading, intercept = _float(start), self.intercept
+            loading, intercept = as_tensor(start), self.intercept
         for _ in range(rounds):
             slopes = self.associate(loading, intercept)
-            loading, intercept = _float(slopes.shrunk(0).mean), slopes.intercept
+            loading, intercept = as_tensor(slopes.shrunk(0).mean), slopes.intercept
         return loading
 
     def with_own(self, loading: Tensor) -> Tensor:
@@ -292,9 +263,9 @@ class Local:
     def variance_test(self, loading: Tensor) -> VarianceTest:
         """Test of a loading learnt on other cells.
 
-        u_c = sum_g y_cg with y_cg = e_cg l_cg, where l_c is the loading made orthogonal (weights w) to cell size and nuisance.
-        If genes vary independently given the model, E[u²] = sum_g E[y²]; their ratio summed over cells is compared
-        with a scaled chi-squared whose degrees of freedom match the variance (Satterthwaite).
+        u_c = sum_g y_cg with y_cg = e_cg l_cg, where l_c is the loading made orthogonal (weights w) to cell size and
+        nuisance. If genes vary independently given the model, E[u²] = sum_g E[y²]; their ratio summed over cells is
+        compared with a scaled chi-squared whose degrees of freedom match the variance (Satterthwaite).
         """
         null = self.null
         e, w, _ = self._moments(self.intercept, null.size, null.full * null.scale, self.nuisance)
@@ -313,50 +284,3 @@ class Local:
         if float(pairs) <= 0:  # no loading, or a single gene: nothing to vary together
             return VarianceTest(1.0, 0.0)
         return VarianceTest(float(y.sum(1).square().sum() / expected.sum()), float(expected.sum() ** 2 / pairs))
-
-
-def _float(a: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(a, dtype=np.float32))
-
-
-def _weighted_mean(w: Tensor, loadings: Tensor) -> tuple[Tensor, Tensor]:
-    total = w.sum(1, keepdim=True).clamp(min=1e-6)
-    return total, (w @ loadings) / total
-
-
-def _information(e: Tensor, w: Tensor, loadings: Tensor, products: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
-    """Information (n × q × q) and gradient (n × q) of the activities, from loadings centred at `mean` (n × q) cell by cell."""
-    q = loadings.shape[1]
-    weighted, total = w @ loadings, w.sum(1)[:, None, None]
-    cross = weighted[:, :, None] * mean[:, None]
-    information = (
-        (w @ products).view(len(w), q, q) - cross - cross.transpose(1, 2) + total * mean[:, :, None] * mean[:, None]
-    )
-    return information, e @ loadings - e.sum(1, keepdim=True) * mean
-
-
-def _diagonal_prior(information: Tensor, linear: Tensor, n_iter: int = 12) -> tuple[Tensor, Tensor, Tensor]:
-    """EM for independent normal activities: variance, mean, and mean posterior variance (q each)."""
-    q = information.shape[-1]
-    prior, center = torch.ones(q), torch.zeros(q)
-    for _ in range(n_iter):
-        posterior = torch.linalg.inv(information + torch.diag(1 / prior))
-        mean = torch.einsum("nij,nj->ni", posterior, linear + center / prior)
-        uncertainty = posterior.diagonal(dim1=1, dim2=2).mean(0)
-        center = mean.mean(0)
-        prior = (uncertainty + (mean - center).square().mean(0)).clamp(min=1e-4)
-    return prior, center, uncertainty
-
-
-def _full_covariance(information: Tensor, linear: Tensor, n_iter: int = 10) -> Tensor:
-    """EM for correlated normal activities: their covariance (q × q)."""
-    q = information.shape[-1]
-    covariance, center = torch.eye(q), torch.zeros(q)
-    for _ in range(n_iter):
-        precision = torch.linalg.inv(covariance + 1e-4 * torch.eye(q))
-        posterior = torch.linalg.inv(information + precision)
-        mean = torch.einsum("nij,nj->ni", posterior, linear + precision @ center)
-        center = mean.mean(0)
-        deviation = mean - center
-        covariance = posterior.mean(0) + deviation.T @ deviation / len(mean)
-    return covariance

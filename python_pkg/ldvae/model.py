@@ -90,8 +90,8 @@ class LDVAE(nn.Module):
         rate = self.config.dropout_rate if self.training else 0.0
         h = batch.log1p_times(self.input_weight) + self.input_bias
         h = _dropout(torch.relu(self.input_norm(h)), rate, generator)
-        for linear, norm in self.encoder:  # type: ignore[misc]
-            h = _dropout(torch.relu(norm(linear(h))), rate, generator)
+        for block in self.encoder:
+            h = _dropout(torch.relu(block(h)), rate, generator)
         return self.mean(h), self.log_variance(h).clamp(*_LOG_VARIANCE)
 
     def latent(self, gaussian: torch.Tensor) -> torch.Tensor:
@@ -100,8 +100,8 @@ class LDVAE(nn.Module):
 
     def features(self, z: torch.Tensor, design: torch.Tensor) -> torch.Tensor:
         """What the loadings multiply: z itself, or the last hidden layer (n × width)."""
-        for linear, norm in self.hidden:  # type: ignore[misc]
-            z = torch.relu(norm(linear(torch.cat([z, design], -1))))
+        for block in self.hidden:
+            z = torch.relu(block(torch.cat([z, design], -1)))
         return z
 
     def decode(self, z: torch.Tensor, design: torch.Tensor, loadings: torch.Tensor | None = None) -> torch.Tensor:
@@ -128,7 +128,10 @@ class LDVAE(nn.Module):
         return reconstruction, kl_normal(mean, log_variance).sum()
 
     def penalty(self) -> torch.Tensor:
-        """What the parameters cost, once for all cells (scalar, nats): KL of the loadings, N(0, 1) on covariate effects."""
+        """What the parameters cost, once for all cells (scalar, nats).
+
+        The KL of the loadings, and a N(0, 1) prior on the effects of covariates.
+        """
         cost = 0.5 * self.design_effect.square().sum()
         if self.shrunken:
             cost = cost + kl_shrinkage(self.loadings, self.loadings_log_variance)
@@ -144,8 +147,8 @@ def _linear(n_in: int, n_out: int, generator: torch.Generator) -> nn.Linear:
     return layer
 
 
-def _block(n_in: int, n_out: int, generator: torch.Generator) -> nn.ModuleList:
-    return nn.ModuleList([_linear(n_in, n_out, generator), _norm(n_out)])
+def _block(n_in: int, n_out: int, generator: torch.Generator) -> nn.Sequential:
+    return nn.Sequential(_linear(n_in, n_out, generator), _norm(n_out))
 
 
 def _norm(width: int) -> nn.BatchNorm1d:

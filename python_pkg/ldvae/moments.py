@@ -49,10 +49,12 @@ class Moments:
     a count `detected` and counts per unit of library `share`; over the decoded cells, scaled up to all, `rho`, `mu`,
     `x` and their products `rho_rho`, `mu_mu`, `x_x`, `rho_mu`, `rho_x`, `mu_x` (rho and mu averaged over the draws),
     `rho_draws` (rho² averaged over the draws) and `left_open` (variance of `rho` because not all were decoded).
+    `largest` (units × genes) is the largest count of a single cell.
     """
 
     n: np.ndarray
     sums: dict[str, np.ndarray]
+    largest: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -199,7 +201,10 @@ def moments(model: LDVAE, cells: Cells, codes: np.ndarray, n_units: int, batch_c
         sums["mu_mu_theta"] = sums["mu_mu"] / theta.double().numpy()
     else:
         sums["mu_mu_theta"] = np.zeros_like(sums["mu_mu"])
-    return Moments(n, sums)
+    largest = np.zeros_like(sums["count"], dtype=np.float32)
+    unit = np.repeat(codes, np.diff(counts.matrix.indptr))
+    np.maximum.at(largest, (unit[unit >= 0], counts.matrix.indices[unit >= 0]), counts.matrix.data[unit >= 0])
+    return Moments(n, sums, largest)
 
 
 def _scale_up(
@@ -244,7 +249,9 @@ def pool(found: Moments, units: np.ndarray) -> Group:
     ratio = np.where(s["x"] > 0, np.maximum(observed, 0) * n / max(n - 1, 1) / model, 0.0)
     typical = float(np.nan_to_num(weighted_median(ratio, np.minimum(s["count"], 100.0)), nan=1.0))
     dispersion = (s["count"] * ratio + _DISPERSION_COUNTS * typical) / (s["count"] + _DISPERSION_COUNTS)
-    variance = dispersion * model
+    # one cell may hold most of a gene's counts: what the log mean would be without it is as likely (jackknife)
+    without = np.log((s["count"] + _HALF) / (s["count"] - found.largest[units].max(0) + _HALF))
+    variance = np.maximum(dispersion * model, without**2)
     return Group(
         n=n,
         log_mean=log_mean,

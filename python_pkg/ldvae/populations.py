@@ -1,6 +1,4 @@
-"""Programs of single populations: what varies within each (`within`), what of it is its own (`specific`), and where its
-genes answer a shared program differently (`deviation`).
-"""
+"""Programs of single populations: what varies from cell to cell within each, and what of it is its own."""
 
 from __future__ import annotations
 
@@ -8,24 +6,24 @@ import warnings
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from scipy.stats import norm
 from torch import Tensor
+from tqdm import tqdm
 
+from .activities import as_tensor
 from .checks import shown
 from .counts import Labels
 from .fit import Fit
-from .local import Local, VarianceTest, _float
+from .local import Local, VarianceTest
 from .posterior import Cells, design_offset, latent_moments, linear_map, rebuild
-from .shared import Population, Shared, candidate_programs, find_shared
-from .shrinkage import ash, bh, simes, weighted_median
+from .shared import Population, Shared, candidate_programs, find_shared, heavier_tail
+from .shrinkage import ash, bh
 
 __all__ = [
     "MIN_CELLS",
     "Program",
     "Setting",
     "call_programs",
-    "deviation_programs",
     "own_programs",
     "prepare",
     "program_activity",
@@ -46,9 +44,20 @@ _RATIO = 0.5  # a program with more than this share of its variance in another p
 class Program:
     """One program of one population; arrays over all genes, natural-log units per SD of its activity.
 
-    `tested` marks the genes seen often enough; `pvalue` is of the test that makes it a program of this kind; `ratio` its
-    variance over that in the reference; `enough` whether the effect (not its significance) suffices for a call; `varies`
-    the p-value of genes varying together at all.
+    Attributes
+    ----------
+    tested
+        Genes seen often enough.
+    pvalue
+        Of the test that makes it a program of its kind.
+    ratio
+        Its variance over that in the reference.
+    enough
+        Whether the effect (not its significance) suffices for a call.
+    share
+        Part of the variance of all programs of the population.
+    varies
+        P-value of genes varying together at all.
     """
 
     population: str
@@ -104,7 +113,8 @@ def prepare(fit: Fit, cells: Cells, labels: Labels, samples: Labels | None, seed
     if fit.config.gene_likelihood == "poisson":
         theta = np.full_like(theta, 1e4)
     populations = []
-    for name, rows in zip(labels.levels, members, strict=True):
+    named = zip(labels.levels, members, strict=True)
+    for name, rows in tqdm(named, "local models", len(members), leave=False, disable=None):
         if name in small:
             continue
         rows = np.sort(np.random.default_rng(seed).permutation(rows)[:_MOST_CELLS])
@@ -150,20 +160,26 @@ def _cross_fit(local: Local, start: np.ndarray | None, seed: int) -> _CrossFit:
     total = precision[0] + precision[1]
     estimate = (slopes[0].centred(0) * precision[0] + sign * slopes[1].centred(0) * precision[1]) / total
     shrunk = ash(estimate, total**-0.5)
-    return _CrossFit(shrunk.mean, shrunk.std, shrunk.lfsr, test, [learnt[0], sign * learnt[1]])
+    tail = float(heavier_tail(shrunk.mean, shrunk.std))
+    return _CrossFit(tail * shrunk.mean, shrunk.std, shrunk.lfsr, test, [tail * learnt[0], tail * sign * learnt[1]])
 
 
 def _program(p: Population, kind: str, name: str, fit: _CrossFit, n_genes: int, pvalue: float) -> Program:
     """Spread over all genes; slopes on activities of unit variance are loadings per standard deviation already."""
-    tested = np.zeros(n_genes, bool)
-    tested[p.genes] = True
-    arrays = [np.zeros(n_genes), np.full(n_genes, np.nan), np.ones(n_genes)]
-    for array, values in zip(arrays, (fit.mean, fit.std, fit.lfsr), strict=True):
-        array[p.genes] = values
     return Program(
-        p.name, kind, name, *arrays, tested, pvalue, ratio=float("nan"), n_cells=len(p.rows),
-        enough=fit.test.excess >= _EXCESS, varies=pvalue,
-    )  # fmt: skip
+        population=p.name,
+        kind=kind,
+        name=name,
+        loading=p.spread(fit.mean, n_genes, 0.0),
+        std=p.spread(fit.std, n_genes, np.nan),
+        lfsr=p.spread(fit.lfsr, n_genes, 1.0),
+        tested=p.spread(np.ones(len(p.genes)), n_genes, 0.0) > 0,
+        pvalue=pvalue,
+        ratio=float("nan"),
+        n_cells=len(p.rows),
+        enough=fit.test.excess >= _EXCESS,
+        varies=pvalue,
+    )
 
 
 def _plausible(program: Program) -> bool:
@@ -178,7 +194,7 @@ def own_programs(setting: Setting, n_programs: int, reference: list[str] | None 
     """
     n_genes = len(setting.shared.loadings)
     programs = []
-    for i, p in enumerate(setting.populations):
+    for i, p in enumerate(tqdm(setting.populations, "own programs", leave=False, disable=None)):
         nuisance = setting.shared.loadings[p.genes]
         for k in range(n_programs):
             local = p.local.given(nuisance)
@@ -197,7 +213,7 @@ def own_programs(setting: Setting, n_programs: int, reference: list[str] | None 
 def _foreign_variance(
     setting: Setting, index: int, local: Local, fitted: _CrossFit, reference: list[str] | None
 ) -> tuple[float, float]:
-    """Variance of a program here over its largest in any reference population, and the p-value of its being more than 2.
+    """Variance of a program here over its largest in the reference populations, and the p-value of it exceeding 2.
 
     Here it is measured on the half of the cells that did not teach the loading; elsewhere no cell did.
     """
@@ -213,9 +229,8 @@ def _foreign_variance(
         sample = other.sample(_OTHER_CELLS, setting.seed).given(setting.shared.loadings[other.genes])
         there = []
         for loading in fitted.halves:
-            everywhere = torch.zeros(len(setting.shared.loadings))
-            everywhere[torch.from_numpy(own.genes)] = loading
-            there.append(_variance_along(sample, everywhere[torch.from_numpy(other.genes)]))
+            everywhere = own.spread(loading.numpy(), len(setting.shared.loadings), 0.0)
+            there.append(_variance_along(sample, as_tensor(everywhere[other.genes])))
         foreign, foreign_error = np.mean([v for v, _ in there]), np.mean([s for _, s in there])
         z = (_RATIO * value - foreign) / np.hypot(_RATIO * error, foreign_error)
         largest, pvalue = max(largest, float(foreign)), max(pvalue, float(norm.sf(z)))
@@ -232,9 +247,9 @@ def _variance_along(local: Local, loading: Tensor) -> tuple[float, float]:
 def within_programs(setting: Setting, own: list[Program]) -> list[Program]:
     """Every program that varies within a population, shared ones included, as its genes show it there.
 
-    A shared program is scored by the loadings that the *other* populations give it, so slopes and test have not seen the
-    cells before; a population's own programs are those of `own_programs`. `share` is a program's part of the variance of
-    all programs called plausible.
+    A shared program is scored by the loadings that the *other* populations give it, so slopes and test have not seen
+    the cells before; a population's own programs are those of `own_programs`. `share` is a program's part of the
+    variance of all plausible ones.
     """
     shared = setting.shared
     programs = []
@@ -248,7 +263,7 @@ def within_programs(setting: Setting, own: list[Program]) -> list[Program]:
         local = p.local.given(columns[:, :-1])
         slopes = local.regress(local.null.left_out, local.null.size)
         for k, j in enumerate(active):
-            test = p.local.given(np.delete(columns[:, :-1], k, 1)).variance_test(_float(columns[:, k]))
+            test = p.local.given(np.delete(columns[:, :-1], k, 1)).variance_test(as_tensor(columns[:, k]))
             shrunk = slopes.shrunk(k)
             fitted = _CrossFit(shrunk.mean, shrunk.std, shrunk.lfsr, test, [])
             mine.append(_program(p, "within", f"shared_{j + 1}", fitted, len(shared.loadings), test.pvalue))
@@ -256,73 +271,6 @@ def within_programs(setting: Setting, own: list[Program]) -> list[Program]:
         mine = [replace(q, share=s / max(sum(strength), 1e-300)) for q, s in zip(mine, strength, strict=True)]
         programs += sorted(mine, key=lambda q: -q.share)
     return programs
-
-
-def deviation_programs(setting: Setting, reference: list[str] | None) -> list[Program]:
-    """Where the genes of a population answer a shared program differently from those of the reference.
-
-    The same loadings score the program in every population; the deviation of a gene is its slope less the median of the
-    reference populations' slopes, which is first scaled: a larger amplitude is not another response. The p-value
-    combines the genes' (Simes).
-    """
-    populations, shared = setting.populations, setting.shared
-    n_genes, q = shared.loadings.shape
-    slope, precision = np.zeros((len(populations), n_genes, q)), np.zeros((len(populations), n_genes, q))
-    for i, p in enumerate(populations if q else []):
-        own = torch.from_numpy(shared.loadings[p.genes].astype(np.float32))
-        scores = p.local.score(own, p.local.intercept)
-        fitted = p.local.regress(scores.left_out, scores.size)
-        slope[i, p.genes] = np.stack([fitted.centred(j) for j in range(q)], 1)
-        precision[i, p.genes] = 1 / fitted.se**2
-    programs = []
-    for j in range(q):
-        for i in np.flatnonzero(shared.active[j]):
-            others = [
-                k
-                for k in np.flatnonzero(shared.active[j])
-                if k != i and (reference is None or populations[k].name in reference)
-            ]
-            if others:
-                programs.append(
-                    _deviation(populations[i], i, f"shared_{j + 1}", slope[:, :, j], precision[:, :, j], others)
-                )
-    return programs
-
-
-def _deviation(
-    p: Population, i: int, name: str, slope: np.ndarray, precision: np.ndarray, others: list[int]
-) -> Program:
-    weights = precision[others]
-    total = weights.sum(0)
-    tested = (precision[i] > 0) & (total > 0)
-    center = np.zeros(len(total))
-    for g in np.flatnonzero(tested):
-        center[g] = weighted_median(slope[others, g], weights[:, g])
-    # the median of normals has pi/2 times the variance of their mean; of one or two, the same variance
-    center_se = np.sqrt((np.pi / 2 if len(others) > 2 else 1.0) / np.maximum(total, 1e-12))
-    se = np.sqrt(1 / np.maximum(precision[i], 1e-12))
-    scale = _amplitude(slope[i], se, center, center_se, tested)
-    spread = np.sqrt(se**2 + scale**2 * center_se**2)
-    difference = slope[i] - scale * center
-    shrunk = ash(np.where(tested, difference, np.nan), spread)
-    pvalue = simes(2 * norm.sf(np.abs(difference[tested] / spread[tested])))
-    arrays = (shrunk.mean, shrunk.std, shrunk.lfsr, tested)
-    return Program(p.name, "deviation", name, *arrays, pvalue, scale**2, len(p.rows))
-
-
-def _amplitude(
-    slope: np.ndarray, se: np.ndarray, center: np.ndarray, center_se: np.ndarray, tested: np.ndarray
-) -> float:
-    """Least absolute deviations scale between two sets of slopes, over the genes that clearly respond in the reference."""
-    clear = tested & (np.abs(center) > 4 * center_se)
-    if clear.sum() < _GENES:
-        return 1.0
-    b, c, variance = slope[clear], center[clear], se[clear] ** 2 + center_se[clear] ** 2
-    scale = 1.0
-    for _ in range(20):
-        weights = 1 / (np.maximum(np.abs(b - scale * c) / np.sqrt(variance), 0.3) * variance)
-        scale = float((weights * b * c).sum() / (weights * c**2).sum())
-    return scale
 
 
 def call_programs(programs: list[Program]) -> tuple[np.ndarray, np.ndarray]:
@@ -340,14 +288,14 @@ def program_activity(setting: Setting, program: Program, cells: Cells, labels: L
     others = [j for j in range(setting.shared.loadings.shape[1]) if program.name != f"shared_{j + 1}"]
     for p in setting.populations:
         rows = labels.where(labels.levels.index(p.name))
-        loading = torch.from_numpy(program.loading[p.genes].astype(np.float32))
+        loading = as_tensor(program.loading[p.genes])
         local = p.local.given(setting.shared.loadings[p.genes][:, others])
         for start in range(0, len(rows), _MOST_CELLS):
             block = rows[start : start + _MOST_CELLS]
             offset = np.log(cells.counts.library[block])[:, None]
             offset = offset + design_offset(model, z[p.rows].mean(0), cells.design[block])[:, p.genes]
-            adjusted = torch.from_numpy(offset.astype(np.float32))
-            x = torch.from_numpy(cells.counts.matrix[block][:, p.genes].toarray())
+            adjusted = as_tensor(offset)
+            x = as_tensor(cells.counts.matrix[block][:, p.genes].toarray())
             part = replace(local, x=x, offset=adjusted, adjusted=adjusted, groups=None)
             scores = part.score(part.with_own(loading), p.local.intercept)
             out[block] = (scores.full[:, 0] * scores.scale[0]).double().numpy()

@@ -13,17 +13,9 @@ import numpy as np
 from . import checks
 from .between import between_programs
 from .counts import Labels, read_labels
+from .deviation import deviation_programs
 from .fit import Fit
-from .populations import (
-    Program,
-    Setting,
-    call_programs,
-    deviation_programs,
-    own_programs,
-    prepare,
-    program_activity,
-    within_programs,
-)  # fmt: skip
+from .populations import Program, Setting, call_programs, own_programs, prepare, program_activity, within_programs
 from .posterior import Cells, latent_moments, read_data, rebuild
 
 __all__ = ["KINDS", "Found", "activity_columns", "find_programs", "loading_columns", "program_columns"]
@@ -45,7 +37,7 @@ class Found:
     setting: Setting | None
 
 
-# A user asks for the loadings, the programs and the scores of one analysis, one call each; the last is kept, with the fit
+# A user asks for the loadings, the programs and the scores of one analysis, one call each: the last is kept
 _LAST: WeakKeyDictionary[Fit, tuple[str, Found]] = WeakKeyDictionary()
 
 
@@ -87,24 +79,17 @@ def _reference(labels: Labels, reference: Any, kind: str) -> list[str] | None:
     names = checks.strings("reference", reference)
     unknown = [name for name in names if name not in labels.levels]
     if unknown or not names:
-        raise ValueError(
-            f"`reference` must name populations of {labels.key!r} ({checks.shown(labels.levels, 20)}), not {checks.shown(unknown)}."
-        )
+        known = checks.shown(labels.levels, 20)
+        raise ValueError(f"`reference` must name populations of {labels.key!r} ({known}), not {checks.shown(unknown)}.")
     return names
 
 
 def _fingerprint(cells: Cells, labels: Labels, samples: Labels | None, arguments: Any) -> str:
     digest = hashlib.blake2b(repr((arguments, labels.key, labels.levels, samples and samples.levels)).encode())
-    for array in (
-        cells.counts.matrix.data,
-        cells.counts.matrix.indices,
-        cells.counts.library,
-        cells.design,
-        labels.codes,
-    ):
-        digest.update(np.ascontiguousarray(array))
-    if samples is not None:
-        digest.update(samples.codes)
+    matrix, codes = cells.counts.matrix, [s.codes for s in (labels, samples) if s is not None]
+    arrays = (matrix.data, matrix.indices, matrix.indptr, cells.counts.library, cells.design, cells.mean, *codes)
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 
 
@@ -116,18 +101,19 @@ def loading_columns(found: Found, genes: np.ndarray) -> dict[str, Any]:
         # genes beyond doubt first: the shrunken estimate of a rare gene can be large and mean little
         order = tested[np.lexsort((-np.abs(program.loading[tested]), program.lfsr[tested] >= 0.05))]
         parts.append((program, order))
-    names = {
-        name: np.concatenate([np.full(len(o), getattr(p, attribute), dtype=object) for p, o in parts]) if parts else []
-        for name, attribute in (("population", "population"), ("kind", "kind"), ("program", "name"))
-    }
-    joined = lambda values, empty=0.0: np.concatenate([np.full(0, empty), *values])  # noqa: E731
+
+    def column(values: list[Any], dtype: type) -> np.ndarray:
+        return np.concatenate([np.empty(0, dtype), *values])
+
     return {
-        **names,
-        "gene": np.concatenate([genes[o] for _, o in parts]) if parts else [],
-        "loading": joined([p.loading[o] / math.log(2) for p, o in parts]),
-        "std": joined([p.std[o] / math.log(2) for p, o in parts]),
-        "lfsr": joined([p.lfsr[o] for p, o in parts]),
-        "rank": joined([np.arange(1, len(o) + 1) for _, o in parts]),
+        "population": column([[p.population] * len(o) for p, o in parts], object),
+        "kind": column([[p.kind] * len(o) for p, o in parts], object),
+        "program": column([[p.name] * len(o) for p, o in parts], object),
+        "gene": column([genes[o] for _, o in parts], object),
+        "loading": column([p.loading[o] / math.log(2) for p, o in parts], float),
+        "std": column([p.std[o] / math.log(2) for p, o in parts], float),
+        "lfsr": column([p.lfsr[o] for p, o in parts], float),
+        "rank": column([np.arange(1, len(o) + 1) for _, o in parts], int),
     }
 
 

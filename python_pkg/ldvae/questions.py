@@ -37,8 +37,9 @@ def population_loadings(
 ) -> pd.DataFrame:
     """Loadings of each population: which genes make what it has of its own.
 
-    A linear decoder has one matrix of loadings, with the same ranking of genes in every population. What differs between
-    populations is where their cells lie, how they vary, and how their genes respond; `kind` says which is asked:
+    A linear decoder has one matrix of loadings, with the same ranking of genes in every population. What differs
+    between populations is where their cells lie, how they vary, and how their genes respond; `kind` says which is
+    asked:
 
     * "between": what sets a population apart, its mean expression against that of the other populations;
     * "within": every program that varies from cell to cell inside it, those it shares with others included;
@@ -63,8 +64,8 @@ def population_loadings(
     reference
         Populations to compare with ("between", "specific", "deviation"); all others if None.
     sample_key
-        Column of `adata.obs` with the biological samples (donors). Differences between samples are then taken out of the
-        programs within populations, and are the error of "between".
+        Column of `adata.obs` with the biological samples (donors). Differences between samples are then taken out of
+        the programs within populations, and are the error of "between".
     n_programs
         Most programs of a population's own to look for, one after the other.
     seed
@@ -73,11 +74,11 @@ def population_loadings(
     Returns
     -------
     DataFrame
-        `population, kind, program, gene, loading, std, lfsr, rank`; in each program the genes with lfsr below 0.05 first,
-        strongest first, then the others. `loading` is in
-        log2 units: per standard deviation of the program's activity in the population or, for "between", of the change
-        of mean expression. `std` is its posterior standard deviation, `lfsr` the probability that its sign is wrong or
-        that it is zero. Genes seen too rarely to be tested are not listed.
+        `population, kind, program, gene, loading, std, lfsr, rank`; in each program the genes with lfsr below 0.05
+        first, strongest first, then the others. `loading` is in log2 units: per standard deviation of the program's
+        activity in the population or, for "between", of the change of mean expression. `std` is its posterior standard
+        deviation, `lfsr` the probability that its sign is wrong or that it is zero. Genes seen too rarely to be tested
+        are not listed.
 
     Raises
     ------
@@ -116,14 +117,14 @@ def population_programs(
     Returns
     -------
     DataFrame
-        `population, kind, program`; `called`, whether `padj` is below 0.05 and the effect large enough to speak of (within
-        populations: five genes with lfsr below 0.05, and at most 70 % of the variance along the program is counting
-        noise); `variance`, sum of squared loadings (log2²); `share` of the variance of all programs of the population
-        ("within"); `ratio_to_reference`, variance of the activity here over its largest in another population
-        ("specific"), or squared amplitude relative to the others ("deviation"); `pval`: that genes vary together on
-        cells that did not teach the program ("within"), also that no other population has half of its variance
-        ("specific"), or that any gene differs ("between", "deviation"); `padj`, Benjamini–Hochberg over the table;
-        `n_cells`; `n_genes` with lfsr below 0.05; `top_up`, `top_down`, the strongest of them.
+        `population, kind, program`; `called`, whether `padj` is below 0.05 and the effect large enough to speak of
+        (within populations: five genes with lfsr below 0.05, and at most 70 % of the variance along the program is
+        counting noise); `variance`, sum of squared loadings (log2²); `share` of the variance of all programs of the
+        population ("within"); `ratio_to_reference`, variance of the activity here over its largest in another
+        population ("specific"), or squared amplitude relative to the others ("deviation"); `pval`: that genes vary
+        together on cells that did not teach the program ("within"), also that no other population has half of its
+        variance ("specific"), or that any gene differs ("between", "deviation"); `padj`, Benjamini–Hochberg over the
+        table; `n_cells`; `n_genes` with lfsr below 0.05; `top_up`, `top_down`, the strongest of them.
     """
     fit = check_fit(fit)
     found = find_programs(fit, adata, groupby, kind, reference, sample_key, n_programs, seed)
@@ -170,9 +171,9 @@ def associate_factors(
 ) -> pd.DataFrame:
     """Which factors go with which groups, treatments or measurements of cells.
 
-    With `sample_key` the biological sample is the replicate: scores are averaged per sample (and level) first, levels that
-    occur within samples are compared within them, and variances are moderated over the factors. Without it the p-values
-    treat cells as independent; they describe these cells and say nothing about other donors or animals.
+    With `sample_key` the biological sample is the replicate: scores are averaged per sample (and level) first, levels
+    that occur within samples are compared within them, and variances are moderated over the factors. Without it the
+    p-values treat cells as independent; they describe these cells and say nothing about other donors or animals.
 
     Parameters
     ----------

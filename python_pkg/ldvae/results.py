@@ -14,8 +14,8 @@ from .posterior import latent_moments, read_data, rebuild
 from .tables import factor_names, table, wide
 
 __all__ = [
-    "add_ldvae", "get_expression", "get_factors", "get_history", "get_latent", "get_loadings", "get_loadings_uncertainty",
-    "top_genes",
+    "add_ldvae", "get_expression", "get_factors", "get_history", "get_latent", "get_loadings",
+    "get_loadings_uncertainty", "top_genes",
 ]  # fmt: skip
 
 
@@ -81,7 +81,8 @@ def get_factors(fit: Fit) -> pd.DataFrame:
     """One row per factor: `factor, variance_explained, kl, n_genes, active`, ordered by variance explained.
 
     `variance_explained` is the share of the modelled variance of centred log expression, `kl` the nats that a cell's
-    counts tell about its score, `n_genes` the number of loadings with lfsr below 0.05. Inactive factors come last.
+    counts tell about its score, `n_genes` the number of loadings with lfsr below 0.05. A factor is `active` if it tells at least 0.1 nats
+    about a cell and has five such genes; inactive ones come last.
     """
     fit = check_fit(fit)
     columns = {k: fit.factors[k] for k in ("variance_explained", "kl", "active")}
@@ -176,8 +177,8 @@ def add_ldvae(adata: Any, fit: Fit) -> Any:
     Returns
     -------
     AnnData
-        With `obsm["X_ldvae"]` (scores on the active factors), `varm["ldvae_loadings"]` (log2 units per SD; NaN for genes
-        that were not modelled) and `uns["ldvae"]` (factors, variance explained and settings).
+        With `obsm["X_ldvae"]` (scores on the active factors), `varm["ldvae_loadings"]` (log2 units per SD; NaN for
+        genes that were not modelled) and `uns["ldvae"]` (factors, variance explained and settings).
     """
     fit = check_fit(fit)
     active = np.flatnonzero(fit.factors["active"])

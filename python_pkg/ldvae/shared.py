@@ -13,19 +13,29 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .activities import as_tensor
 from .canonical import varimax
-from .local import Local, Slopes, _float
+from .local import Local, Slopes
 from .shrinkage import ash
 
-__all__ = ["Population", "Shared", "candidate_programs", "find_shared", "joint_diagonalizer"]
+__all__ = [
+    "RELIABLE",
+    "Population",
+    "Shared",
+    "agreement",
+    "candidate_programs",
+    "find_shared",
+    "joint_diagonalizer",
+]
 
 _CELLS = 600  # per population: settles which programs are active and their slopes
-_RELIABLE = 0.7
+RELIABLE = 0.7  # share of the variance of a score that is not noise
 _AGREE = 0.5
 _CLEAR = 3.0  # standard errors
 _GENES = 5  # that make a program
 _OWN = 0.5  # of a direction's variance in one population (all counted alike): its own
 _MOST = 16  # candidates: beyond these the within-population variance is noise in all data seen
+_LEADING = 0.1  # of the largest standard deviation along a direction: whitened, noise would mix with programs
 
 
 @dataclass(frozen=True)
@@ -43,11 +53,19 @@ class Population:
             return self.local
         return self.local.cells(np.sort(np.random.default_rng(seed).permutation(len(self.rows))[:n]))
 
+    def spread(self, values: np.ndarray, n_genes: int, missing: float) -> np.ndarray:
+        """Values of its own genes among those of all."""
+        out = np.full(n_genes, missing)
+        out[self.genes] = values
+        return out
+
 
 @dataclass(frozen=True)
 class Shared:
-    """`loadings` (genes × q, natural log per SD), `active` (q × populations), and `without[p]`: the loadings that the
-    populations other than p give, for tests in p that must not have seen its cells.
+    """Shared programs: loadings (genes × q, natural log per SD) with their standard errors, and where they are active.
+
+    `active` is q × populations; `without[p]` are the loadings that the populations other than p give, for tests in p
+    that must not have seen its cells.
     """
 
     loadings: np.ndarray
@@ -104,8 +122,9 @@ def candidate_programs(
     covariances, weights = [], []
     for rows in members:
         values = z[rows].astype(np.float64)
-        for sample in [None] if samples is None else np.unique(samples[rows]):
-            own = slice(None) if sample is None else samples[rows] == sample
+        of_sample = np.zeros(len(rows), int) if samples is None else samples[rows]
+        for sample in np.unique(of_sample):
+            own = of_sample == sample
             values[own] -= values[own].mean(0)
         covariances.append(values.T @ values / len(rows))
         weights.append(len(rows))
@@ -115,7 +134,7 @@ def candidate_programs(
     root_values, root_vectors = np.linalg.eigh(within)
     root = (root_vectors * np.sqrt(np.maximum(root_values, 0))) @ root_vectors.T
     _, singular, right = np.linalg.svd(triangle @ root)
-    r = int(min(_MOST, (singular > 1e-3 * singular[0]).sum()))
+    r = int(min(_MOST, (singular > _LEADING * singular[0]).sum()))
     to_score = np.linalg.pinv(root) @ right[:r].T  # z -> scores of unit within-population variance
     profiles = np.stack([to_score.T @ s @ to_score for s in covariances])
     rotation = joint_diagonalizer(np.sqrt(weights)[:, None, None] * profiles)
@@ -140,9 +159,9 @@ def find_shared(populations: list[Population], candidates: np.ndarray, seed: int
     reliable = np.zeros((candidates.shape[1], n), bool)
     slopes = []
     for i, (p, local) in enumerate(zip(populations, samples, strict=True)):
-        own = _float(candidates[p.genes])
+        own = as_tensor(candidates[p.genes])
         scores = local.score(own, local.intercept)
-        reliable[:, i] = scores.reliability >= _RELIABLE
+        reliable[:, i] = scores.reliability >= RELIABLE
         slopes.append(_spread(local.regress(scores.left_out, scores.size), p.genes, n_genes))
     groups = [_agreeing(j, np.flatnonzero(reliable[j]), slopes) for j in range(candidates.shape[1])]
     kept = [j for j, group in enumerate(groups) if len(group) >= max(2, math.ceil(n / 3))]
@@ -168,14 +187,14 @@ def _agreeing(j: int, members: np.ndarray, slopes: list[tuple[np.ndarray, np.nda
     linked = {int(u): {int(u)} for u in members}
     for x, u in enumerate(members):
         for v in members[x + 1 :]:
-            if _agreement(slopes[u], slopes[v], j) >= _AGREE:
+            if agreement(slopes[u], slopes[v], j) >= _AGREE:
                 merged = linked[int(u)] | linked[int(v)]
                 for member in merged:
                     linked[member] = merged
-    return sorted(max(linked.values(), key=len)) if linked else []
+    return max((sorted(group) for group in linked.values()), key=len, default=[])
 
 
-def _agreement(first: tuple[np.ndarray, np.ndarray], second: tuple[np.ndarray, np.ndarray], j: int) -> float:
+def agreement(first: tuple[np.ndarray, np.ndarray], second: tuple[np.ndarray, np.ndarray], j: int) -> float:
     """Correlation of two populations' slopes, freed from the noise in both."""
     ok = (first[1][:, j] > 0) & (second[1][:, j] > 0)
     if ok.sum() < 10:
@@ -200,7 +219,7 @@ def _refit(
     for _ in range(rounds if q else 0):
         weighted, precision = np.zeros((len(populations), n_genes, q)), np.zeros((len(populations), n_genes, q))
         for i, (p, local) in enumerate(zip(populations, samples, strict=True)):
-            own = _float(loadings[p.genes])
+            own = as_tensor(loadings[p.genes])
             scores = local.score(own, local.intercept)
             slope, weight = _spread(local.regress(scores.left_out, scores.size), p.genes, n_genes)
             precision[i] = weight * active[:, i]
@@ -209,7 +228,14 @@ def _refit(
         without = [
             _pooled(weighted.sum(0) - weighted[i], precision.sum(0) - precision[i])[0] for i in range(len(populations))
         ]
-    return Shared(loadings, std, active, without)
+    sign = heavier_tail(loadings, std)
+    return Shared(sign * loadings, std, active, [sign * other for other in without])
+
+
+def heavier_tail(loadings: np.ndarray, std: np.ndarray) -> np.ndarray:
+    """Sign (per column) that makes the heavier tail of the clear loadings positive; a program has none of its own."""
+    clear = np.where(np.abs(loadings) > 2 * np.nan_to_num(std, nan=np.inf), loadings, 0.0)
+    return np.where((clear**3).sum(0) < 0, -1.0, 1.0)
 
 
 def _pooled(weighted: np.ndarray, precision: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,8 @@ COLUMNS: dict[str, dict[str, type]] = {
     "factors": {"factor": str, "variance_explained": float, "kl": float, "n_genes": int, "active": bool},
     "loadings_uncertainty": {"gene": str, "factor": str, "loading": float, "std": float, "lfsr": float},
     "population_loadings": {
-        "population": str, "kind": str, "program": str, "gene": str, "loading": float, "std": float, "lfsr": float, "rank": int,
+        "population": str, "kind": str, "program": str, "gene": str, "loading": float, "std": float, "lfsr": float,
+        "rank": int,
     },
     "population_programs": {
         "population": str, "kind": str, "program": str, "called": bool, "variance": float, "share": float,

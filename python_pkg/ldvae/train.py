@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import safetensors.torch
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from tqdm import tqdm
 
 from .data import SparseCounts
@@ -116,7 +117,14 @@ def train(
     steps_per_epoch = len(rows) // size
     total = schedule.max_epochs * steps_per_epoch
     optimizer = torch.optim.Adam(model.parameters(), lr=schedule.learning_rate, fused=True)
-    state = _State(model, optimizer, generator, {"config": asdict(config), "schedule": asdict(schedule), "seed": seed})
+    identity = {
+        "config": asdict(config),
+        "schedule": asdict(schedule),
+        "validation_size": validation_size,
+        "seed": seed,
+        "data": _digest(mean_expression, counts.log_library.cpu().numpy()),
+    }
+    state = _State(model, optimizer, generator, identity)
     resumed = checkpoint is not None and state.load(checkpoint)
     saved_at, stopped, step = time.monotonic(), "finished", state.epoch * steps_per_epoch
     bar = tqdm(
@@ -140,12 +148,12 @@ def train(
                 optimizer.step()
                 totals += torch.stack([reconstruction.detach(), kl.detach()])
             reconstruction_mean, kl_mean = (totals / (steps_per_epoch * size)).tolist()
-            if not math.isfinite(reconstruction_mean + kl_mean):
+            held_elbo = _held_out_elbo(model, counts, held, size, seed) if len(held) else math.nan
+            if not math.isfinite(reconstruction_mean + kl_mean + (held_elbo if len(held) else 0.0)):
                 raise RuntimeError(
                     f"training diverged in epoch {state.epoch + 1}: the loss is not finite; "
                     f"lower `learning_rate` (now {schedule.learning_rate:g})."
                 )
-            held_elbo = _held_out_elbo(model, counts, held, size, seed) if len(held) else math.nan
             state.record(reconstruction_mean, kl_mean, held_elbo)
             bar.set_postfix_str(f"ELBO per cell {held_elbo if len(held) else reconstruction_mean - kl_mean:.1f}")
             bar.update()
@@ -164,6 +172,14 @@ def train(
     model.load_state_dict(state.best)
     model.eval()
     return Trained(model, state.history(), state.best_epoch, stopped)
+
+
+def _digest(*arrays: np.ndarray) -> str:
+    """A fingerprint of the data, by which a checkpoint knows whether it belongs to them."""
+    digest = hashlib.blake2b(digest_size=16)
+    for array in arrays:
+        digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
 def _one_cycle(t: float) -> float:
@@ -232,14 +248,19 @@ class _State:
 
     def load(self, path: str | os.PathLike[str]) -> bool:
         """Continue from a file if there is one; refuse one that belongs to another fit."""
+        folder, device = Path(path).parent, str(self.generator.device)
+        if not folder.is_dir():
+            raise ValueError(f"`checkpoint` must be in an existing folder, and {str(folder)!r} is not one.")
         if not Path(path).exists():
             return False
-        device = str(self.generator.device)
-        with safe_open(path, framework="pt", device=device) as f:
-            meta, tensors = f.metadata() or {}, {k: f.get_tensor(k) for k in f.keys()}
+        try:
+            with safe_open(path, framework="pt", device=device) as f:
+                meta, tensors = f.metadata() or {}, {k: f.get_tensor(k) for k in f.keys()}
+        except SafetensorError as error:
+            raise ValueError(f"`checkpoint` {os.fspath(path)!r} is not a checkpoint or is damaged ({error}).") from None
         if meta.get("identity") != self.identity:
             raise ValueError(
-                f"`checkpoint` {os.fspath(path)!r} belongs to a fit with other settings; name another file."
+                f"`checkpoint` {os.fspath(path)!r} belongs to a fit with other settings or data; name another file."
             )
         part = lambda prefix: {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}  # noqa: E731
         self.model.load_state_dict(part("model."))

@@ -57,7 +57,8 @@ def fit_ldvae(
     adata
         Raw counts, cells × genes, in `X` or in `layer`; sparse or dense, any dtype, in memory or backed. Not changed.
     genes
-        Genes to model: names, or a boolean column of `adata.var` such as "highly_variable". Library sizes come from all.
+        Genes to model: names, or a boolean column of `adata.var` such as "highly_variable". Library sizes come from all
+        genes of the object.
     batch_key, covariate_keys
         Columns of `adata.obs` whose effect on each gene is taken out of the factors: a categorical batch, and any
         categorical or numeric covariates.
@@ -76,7 +77,8 @@ def fit_ldvae(
     decoder
         "linear", or "nonlinear": scVI's, whose loadings are the best linear approximation.
     loadings_prior
-        "ard": loadings have a posterior, with a normal prior per factor whose width is learnt; "none": loadings are points.
+        "ard": loadings have a posterior, with a normal prior per factor whose width is learnt; "none": loadings are
+        points.
     max_epochs, batch_size, learning_rate
         Length and pace of training; by default set from the number of cells.
     validation_size

@@ -1,0 +1,186 @@
+"""Uncertainty of loadings against generalised linear models, sign rates against planted truth, factors against planted."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+import statsmodels.api as sm
+import torch
+
+from ldvae import factors, fit_ldvae, get_factors, get_loadings_uncertainty, simulate_counts
+from ldvae.data import SparseCounts
+from ldvae.factors import describe_factors
+from ldvae.model import LDVAE, Config
+from ldvae.shrinkage import ash
+
+N_CELLS, N_GENES, K = 1500, 80, 2
+
+
+def planted(likelihood="nb", prior="none", closed=False):
+    """A model with known parameters, counts drawn from it, and scores that are known almost exactly."""
+    rng = np.random.default_rng(0)
+    config = Config(
+        n_genes=N_GENES, n_latent=K, n_hidden=4, gene_likelihood=likelihood, loadings_prior=prior, closed=closed
+    )
+    model = LDVAE(config, torch.Generator().manual_seed(0)).eval()
+    loadings = np.zeros((N_GENES, K))
+    loadings[:25, 0] = rng.normal(0, 0.5, 25)
+    loadings[20:45, 1] = rng.normal(0, 0.4, 25)
+    intercept = np.log(rng.dirichlet(np.full(N_GENES, 3.0)))
+    log_theta = rng.normal(1, 0.5, N_GENES)
+    z = rng.normal(size=(N_CELLS, K))
+    library = np.exp(rng.normal(5, 0.4, N_CELLS))
+    log_rho = intercept + z @ loadings.T
+    if closed:
+        log_rho -= np.log(np.exp(log_rho).sum(1, keepdims=True))
+    mu, theta = library[:, None] * np.exp(log_rho), np.exp(log_theta)
+    x = rng.poisson(mu if likelihood == "poisson" else rng.gamma(theta, mu / theta))
+    with torch.no_grad():
+        for parameter, value in (
+            (model.loadings, loadings), (model.intercept, intercept), (model.log_dispersion, log_theta),
+        ):  # fmt: skip
+            parameter.copy_(torch.from_numpy(value))
+    design = np.zeros((N_CELLS, 0), np.float32)
+    counts = SparseCounts(sp.csr_matrix(x.astype(np.float32)), library, design, torch.device("cpu"))
+    return model, counts, z.astype(np.float32), np.full((N_CELLS, K), 1e-6, np.float32), x, library, theta
+
+
+def glm_standard_errors(found, z, x, library, theta, likelihood):
+    scores = (z - found["center"]) @ found["rotation"]
+    estimates, errors = np.empty((2, N_GENES, K))
+    for g in range(N_GENES):
+        family = sm.families.Poisson() if likelihood == "poisson" else sm.families.NegativeBinomial(1 / theta[g])
+        result = sm.GLM(x[:, g], sm.add_constant(scores), family=family, offset=np.log(library)).fit()
+        estimates[g], errors[g] = result.params[1:] / np.log(2), result.bse[1:] / np.log(2)
+    return estimates, errors
+
+
+@pytest.mark.parametrize("likelihood", ["nb", "poisson"])
+def test_standard_deviations_are_those_of_a_generalised_linear_model_per_gene(likelihood):
+    model, counts, z, variance, x, library, theta = planted(likelihood)
+    found = describe_factors(model, counts, z, variance)
+    assert found["active"].all()
+    estimates, errors = glm_standard_errors(found, z, x, library, theta, likelihood)
+    ratio = found["loadings_std"] / errors
+    assert np.abs(np.median(ratio) - 1) < 0.01 and ratio.min() > 0.85 and ratio.max() < 1.15
+    # and they are the errors that estimates make: the model's loadings are centred over genes, the estimates are not
+    shift = np.median(estimates - found["loadings"], axis=0)
+    error = (estimates - found["loadings"] - shift) / found["loadings_std"]
+    assert np.abs(error.std() - 1) < 0.15
+
+
+def test_information_from_some_cells_is_scaled_to_all(monkeypatch):
+    model, counts, z, variance, *_ = planted()
+    whole = describe_factors(model, counts, z, variance)["loadings_std"]
+    monkeypatch.setattr(factors, "_INFORMATION_CELLS", 500)
+    part = describe_factors(model, counts, z, variance)["loadings_std"]
+    assert not np.array_equal(whole, part)
+    assert np.abs(np.median(part / whole) - 1) < 0.05
+
+
+def test_open_positions_of_cells_count_as_spread_of_the_scores():
+    """With half of the variance in the posterior, a score of unit variance carries the same information."""
+    model, counts, z, variance, *_ = planted()
+    sure = describe_factors(model, counts, z, variance)
+    half = describe_factors(model, counts, z * np.float32(0.5**0.5), np.full_like(variance, 0.5))
+    ratio = half["loadings_std"] / sure["loadings_std"]
+    assert half["active"].all() and np.abs(np.median(ratio) - 1) < 0.1
+
+
+def test_a_prior_narrows_the_posterior_by_its_precision():
+    model, counts, z, variance, *_ = planted(prior="ard")
+    flat = planted(prior="none")
+    with torch.no_grad():
+        model.loadings_log_variance.fill_(-20.0)
+    found, without = describe_factors(model, counts, z, variance), describe_factors(*flat[:4])
+    assert np.allclose(found["loadings"], without["loadings"], atol=1e-5)
+    # the canonical basis is nearly the model's own here, so the prior of a loading is close to the column's mean square
+    tau2 = (found["loadings"] ** 2).mean(0)
+    wanted = 1 / np.sqrt(1 / without["loadings_std"] ** 2 + 1 / tau2)
+    assert (found["loadings_std"] < without["loadings_std"]).all()
+    assert np.allclose(found["loadings_std"], wanted, rtol=0.03)
+
+
+def test_false_sign_rates_are_those_of_the_estimate_before_shrinkage():
+    rng = np.random.default_rng(0)
+    estimate, se = rng.normal(size=300) * (rng.random(300) < 0.3), rng.uniform(0.05, 0.3, 300)
+    estimate, prior = estimate + se * rng.normal(size=300), 0.4
+    posterior = estimate * prior / (prior + se**2), np.sqrt(1 / (1 / se**2 + 1 / prior))
+    assert np.allclose(factors._false_sign_rate(*posterior, prior), ash(estimate, se).lfsr, atol=1e-6)
+
+
+def test_false_sign_rates_keep_their_promise():
+    """Loadings are estimates now: truth with an error of the standard deviation that is reported."""
+    model, counts, z, variance, *_ = planted()
+    truth = model.loadings.detach().numpy().astype(float)
+    exact = describe_factors(model, counts, z, variance)
+    to_z = np.linalg.inv(exact["rotation"])
+    rng = np.random.default_rng(1)
+    noise = rng.normal(size=truth.shape) * exact["loadings_std"] * np.log(2)
+    with torch.no_grad():
+        model.loadings.copy_(torch.from_numpy(truth + noise @ to_z))
+    found = describe_factors(model, counts, z, variance)
+    wanted = (truth - np.median(truth, axis=0)) @ np.linalg.pinv(found["rotation"]).T
+    called = found["loadings_lfsr"] < 0.05
+    wrong = np.sign(found["loadings"]) * wanted < 0.02
+    assert called.sum() > 20
+    assert (wrong & called).sum() <= 0.1 * called.sum()
+    clear = np.abs(wanted) > 6 * found["loadings_std"] * np.log(2)
+    assert clear.sum() > 15 and called[clear].mean() > 0.9
+
+
+def test_inactive_factors_have_no_uncertainty():
+    model, counts, z, variance, *_ = planted()
+    z[:, 1], variance[:, 1] = 0.0, 1.0
+    with torch.no_grad():
+        model.loadings[:, 1] = 0.001 * torch.randn(N_GENES, generator=torch.Generator().manual_seed(0))
+    found = describe_factors(model, counts, z, variance)
+    assert found["active"].tolist() == [True, False]
+    assert np.isnan(found["loadings_std"][:, 1]).all() and (found["loadings_lfsr"][:, 1] == 1).all()
+    assert np.isfinite(found["loadings_std"][:, 0]).all()
+
+
+@pytest.fixture(scope="module")
+def two_factors():
+    """Two populations and one program that both share: two directions in which cells differ."""
+    adata = simulate_counts(
+        n_cells=1000, n_genes=200, n_populations=2, null_populations=[0, 1], n_shared=1, program_size=40, n_batches=1,
+        seed=3,
+    )  # fmt: skip
+    return adata, fit_ldvae(adata, n_latent=10, n_hidden=64, max_epochs=40, progress=False, device="cpu")
+
+
+def test_about_as_many_factors_are_active_as_were_planted(two_factors):
+    table = get_factors(two_factors[1])
+    assert table["active"].sum() in (2, 3)
+    assert table["variance_explained"][:2].sum() > 0.9
+
+
+def test_the_planted_program_and_its_genes_are_found(two_factors):
+    adata, fit = two_factors
+    truth = adata.uns["truth"]["shared"][0]
+    loadings = fit.factors["loadings"]
+    correlation = [abs(np.corrcoef(truth, column)[0, 1]) for column in loadings[:, fit.factors["active"]].T]
+    best = int(np.argmax(correlation))
+    assert correlation[best] > 0.9
+    lfsr = fit.factors["loadings_lfsr"][:, best]
+    called, planted_genes = lfsr < 0.05, np.abs(truth) > 0
+    assert (called & planted_genes).sum() > 0.6 * planted_genes.sum()
+
+
+def test_the_table_of_factors(fit):
+    table = get_factors(fit)
+    assert list(table.columns) == ["factor", "variance_explained", "kl", "n_genes", "active"]
+    assert table["factor"].tolist() == [f"Z_{k}" for k in range(1, 7)]
+    assert table["variance_explained"].sum() == pytest.approx(1)
+    n_active = int(table["active"].sum())
+    assert table["active"].tolist() == [True] * n_active + [False] * (6 - n_active) and n_active > 0
+    assert (np.diff(table["variance_explained"][:n_active]) <= 0).all()
+    assert (table["n_genes"][n_active:] == 0).all() and table["n_genes"][0] > 3
+    long = get_loadings_uncertainty(fit)
+    counted = long[long["lfsr"] < 0.05].groupby("factor").size().reindex(table["factor"][:n_active], fill_value=0)
+    pd.testing.assert_series_equal(
+        counted.reset_index(drop=True), table["n_genes"][:n_active], check_names=False, check_dtype=False
+    )

@@ -1,0 +1,179 @@
+"""New cells are treated as training cells were; expression, offsets and the linear map are what the decoder says."""
+
+from __future__ import annotations
+
+import anndata as ad
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+
+from ldvae import fit_ldvae, get_latent, posterior
+from ldvae.model import LDVAE, Config
+from ldvae.posterior import design_offset, latent_moments, linear_map, log_rho, read_data, rebuild
+
+
+def renamed(adata, **kwargs):
+    new = ad.AnnData(adata.X.copy(), obs=adata.obs.copy(), var=adata.var.copy(), **kwargs)
+    new.obs_names = [f"new{i}" for i in range(new.n_obs)]
+    return new
+
+
+def test_training_cells_keep_their_posterior(fit, simulated):
+    data = read_data(fit, simulated)
+    assert data.mean is fit.latent_mean and data.variance is fit.latent_variance
+    assert data.design.shape == (600, 2)
+
+
+def test_new_cells_are_encoded_as_training_cells_were(fit, simulated):
+    data = read_data(fit, renamed(simulated))
+    assert data.mean is not fit.latent_mean
+    assert np.allclose(data.mean, fit.latent_mean, atol=1e-4)
+    assert np.allclose(data.variance, fit.latent_variance, rtol=1e-4)
+
+
+def test_a_cell_is_encoded_alone_as_among_others(fit, simulated):
+    data = read_data(fit, simulated[[17, 3, 599]].copy())
+    assert np.allclose(data.mean, fit.latent_mean[[17, 3, 599]], atol=1e-4)
+    assert np.allclose(data.counts.library, fit.library[[17, 3, 599]])
+
+
+def test_blocks_of_cells_are_encoded_the_same(fit, simulated, monkeypatch):
+    whole = read_data(fit, renamed(simulated)).mean
+    data = read_data(fit, renamed(simulated))
+    counts = posterior.SparseCounts(data.counts.matrix, data.counts.library, data.design, torch.device("cpu"))
+    parts, _ = posterior.encode(rebuild(fit), counts, block=7)
+    assert np.allclose(parts, whole, atol=1e-5)
+
+
+def test_training_cells_with_other_counts_are_encoded_anew(fit, simulated):
+    thinned = simulated.copy()
+    thinned.X = sp.csr_matrix(np.floor(thinned.X.toarray() / 2) + (np.arange(150) == 0))
+    assert not np.allclose(read_data(fit, thinned).mean, fit.latent_mean, atol=1e-2)
+
+
+def test_the_order_of_genes_and_further_genes_do_not_matter(fit, simulated):
+    rng = np.random.default_rng(0)
+    extra = ad.AnnData(
+        sp.csr_matrix(np.c_[simulated.X.toarray(), rng.poisson(3.0, (600, 4))]), obs=renamed(simulated).obs
+    )
+    extra.var_names = [*simulated.var_names, *"wxyz"]
+    shuffled = extra[:, rng.permutation(154)].copy()
+    wanted = get_latent(fit)
+    for adata in (extra, shuffled, extra[:, :150].copy()[:, ::-1].copy()):
+        found = get_latent(fit, adata)
+        assert found["cell"].tolist() == adata.obs_names.tolist()
+        assert np.allclose(found.iloc[:, 1:], wanted.iloc[:, 1:], atol=2e-4)
+        assert np.allclose(read_data(fit, adata).counts.library, fit.library)
+
+
+def test_missing_genes_are_named(fit, simulated):
+    few = simulated[:, [j for j in range(150) if j not in (1, 7)]].copy()
+    with pytest.raises(ValueError) as caught:
+        get_latent(fit, few)
+    assert str(caught.value) == "2 of 150 genes are not in `adata`: 'G1', 'G7'."
+
+
+def test_unknown_batches_are_named(fit, simulated):
+    other = renamed(simulated)
+    other.obs["batch"] = other.obs["batch"].astype(str).replace("B1", "B9")
+    assert "B9" in set(other.obs["batch"])
+    with pytest.raises(ValueError, match=r"the column 'batch' has levels that the fit has not seen \('B9'\)"):
+        get_latent(fit, other)
+
+
+def test_library_sizes_of_some_genes_come_from_all(simulated, settings):
+    genes = simulated.var_names[:40].tolist()
+    fit = fit_ldvae(simulated, genes=genes, **settings | {"max_epochs": 2})
+    assert not fit.config.closed and np.array_equal(fit.library, simulated.X.sum(1).A1)
+    found = read_data(fit, renamed(simulated))
+    assert np.array_equal(found.counts.library, fit.library) and found.counts.genes.tolist() == genes
+    assert np.allclose(found.mean, fit.latent_mean, atol=1e-4)
+
+
+def test_the_model_is_rebuilt_from_its_arrays(fit):
+    model = rebuild(fit)
+    assert not model.training
+    for name, value in model.state_dict().items():
+        assert np.array_equal(value.numpy(), fit.weights[name]), name
+    with torch.no_grad():
+        model.loadings.fill_(0)  # a copy: the fit stays as it is
+    assert fit.weights["loadings"].any()
+
+
+def test_moments_of_the_logistic_normal(monkeypatch):
+    config = Config(n_genes=5, n_latent=3, n_hidden=4, latent_distribution="ln")
+    model = LDVAE(config, torch.Generator().manual_seed(0))
+    rng = np.random.default_rng(0)
+    mean, variance = rng.normal(0, 1, (6, 3)).astype(np.float32), rng.uniform(0.1, 1, (6, 3)).astype(np.float32)
+    draws = mean + np.sqrt(variance) * rng.standard_normal((40_000, 6, 3))
+    draws = np.exp(draws) / np.exp(draws).sum(-1, keepdims=True)
+    rough = latent_moments(model, mean, variance)
+    assert np.allclose(rough[0], draws.mean(0), atol=0.08) and np.allclose(rough[0].sum(1), 1, atol=1e-5)
+    monkeypatch.setattr(posterior, "_DRAWS", 20_000)
+    exact = latent_moments(model, mean, variance)
+    assert np.allclose(exact[0], draws.mean(0), atol=0.005) and np.allclose(exact[1], draws.var(0), atol=0.002)
+
+
+def test_moments_of_the_gaussian_are_its_own(fit):
+    mean, variance = latent_moments(rebuild(fit), fit.latent_mean, fit.latent_variance)
+    assert mean is fit.latent_mean and variance is fit.latent_variance
+
+
+def decoded(model, z, design):
+    parts = []
+    log_rho(model, z, design, lambda rows, values: parts.append((rows, values.numpy())))
+    assert [rows.start for rows, _ in parts] == list(range(0, len(z), posterior._BLOCK))
+    return np.concatenate([values for _, values in parts])
+
+
+def test_log_expression_of_the_linear_decoder_is_its_formula(fit, simulated, monkeypatch):
+    monkeypatch.setattr(posterior, "_BLOCK", 100)
+    data = read_data(fit, simulated)
+    w = fit.weights
+    logits = data.mean @ w["loadings"].T + w["intercept"] + data.design @ w["design_effect"]
+    wanted = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    assert np.allclose(decoded(rebuild(fit), data.mean, data.design), wanted, atol=1e-4)
+
+
+def test_the_offset_of_covariates_is_their_effect_up_to_a_constant_per_cell(fit, simulated):
+    design = read_data(fit, simulated).design[:20]
+    effect = design @ fit.weights["design_effect"]
+    assert np.abs(effect).max() > 0.01
+    offset = design_offset(rebuild(fit), fit.latent_mean.mean(0), design)
+    assert np.ptp(offset - effect, axis=1).max() < 1e-4
+
+
+def test_the_offset_of_covariates_with_some_genes_is_their_effect(simulated, settings):
+    genes = simulated.var_names[:40].tolist()
+    fit = fit_ldvae(simulated, genes=genes, batch_key="batch", **settings | {"max_epochs": 3})
+    design = np.array([[0.5, -0.5], [-0.5, 0.5], [0, 0]], np.float32)
+    offset = design_offset(rebuild(fit), fit.latent_mean[0], design)
+    assert np.allclose(offset, design @ fit.weights["design_effect"], atol=1e-5) and not offset[2].any()
+
+
+def test_no_covariates_no_offset(simulated, settings):
+    fit = fit_ldvae(simulated, **settings | {"max_epochs": 1})
+    assert design_offset(rebuild(fit), fit.latent_mean[0], np.zeros((9, 0), np.float32)).tolist() == [[0.0] * 150]
+
+
+def test_the_linear_map_of_a_linear_decoder_is_its_loadings(fit):
+    assert np.array_equal(linear_map(rebuild(fit), fit.latent_mean, fit.latent_variance), fit.weights["loadings"])
+
+
+def test_the_linear_map_of_a_non_linear_decoder_is_its_average_slope(simulated, settings):
+    fit = fit_ldvae(simulated, batch_key="batch", decoder="nonlinear", **settings)
+    model = rebuild(fit)
+    rng = np.random.default_rng(1)
+    z = rng.normal(size=(3000, 6)).astype(np.float32)  # the slope averages over a Gaussian, as Stein's lemma asks
+    found = linear_map(model, z, np.full_like(z, 1e-8))
+    zeros = np.zeros((3000, 2), np.float32)
+    slopes = np.empty((150, 6))
+    for k in range(6):
+        step = np.zeros(6, np.float32)
+        step[k] = 0.05
+        change = decoded(model, z + step, zeros) - decoded(model, z - step, zeros)
+        slopes[:, k] = (change - change.mean(1, keepdims=True)).mean(0) / 0.1
+    assert slopes.std() > 0.02
+    assert np.corrcoef(found.ravel(), slopes.ravel())[0, 1] > 0.95
+    assert np.polyfit(slopes.ravel(), found.ravel(), 1)[0] == pytest.approx(1, abs=0.1)
