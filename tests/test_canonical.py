@@ -32,7 +32,7 @@ def total_covariance(mean, variance):
 
 
 def test_the_canonical_basis_says_the_same_about_expression(problem):
-    loadings, mean, variance = problem
+    loadings, mean, _ = problem
     found = canonical_basis(*problem)
     scores = (mean - found.center) @ found.rotation
     wanted = (mean - mean.mean(0)) @ (loadings - loadings.mean(0)).T
@@ -63,7 +63,8 @@ def test_the_whole_variance_is_kept(problem):
 
 def test_a_constant_in_a_column_changes_nothing(problem):
     loadings, mean, variance = problem
-    one, two = canonical_basis(*problem), canonical_basis(loadings + [5, -3, 0, 1, 100], mean, variance)
+    constants = np.array([5.0, -3, 0, 1, 100])
+    one, two = canonical_basis(*problem), canonical_basis(loadings + constants, mean, variance)
     assert np.allclose(one.loadings, two.loadings, atol=1e-8) and np.allclose(one.rotation, two.rotation, atol=1e-8)
 
 

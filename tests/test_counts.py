@@ -312,6 +312,7 @@ def test_layers_that_are_not_there():
     assert sentence(ValueError, read_counts, adata, layer="counts") == (
         "`layer` must be one of the layers of `adata` ('raw'), not 'counts'."
     )
+    assert sentence(ValueError, read_counts, adata, layer=["raw"]).endswith("('raw'), not ['raw'].")
     without = ad.AnnData(obs=adata.obs, var=adata.var, layers={"raw": DENSE})
     assert sentence(ValueError, read_counts, without) == (
         "`adata.X` is empty; name the layer that holds the counts with `layer`."

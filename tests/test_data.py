@@ -132,7 +132,9 @@ def test_design_errors():
         "`covariate_keys`: 1 cells have no value of 'age'; fill it in or remove them."
     )
     assert sentence(design_columns, adata, "sex", ["sex"]) == "`covariate_keys` must not repeat the `batch_key` 'sex'."
-    assert sentence(design_columns, adata, None, ["site"]).startswith("`covariate_keys` must name a column of adata.obs")
+    assert sentence(design_columns, adata, None, ["site"]).startswith(
+        "`covariate_keys` must name a column of adata.obs"
+    )
 
 
 def test_new_cells_that_do_not_fit_the_design():

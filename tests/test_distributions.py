@@ -1,4 +1,4 @@
-"""Likelihoods against scipy.stats, their closed-form gradients against autograd in double precision, KL against torch."""
+"""Likelihoods against scipy.stats, their closed-form gradients against autograd in double precision, KL terms."""
 
 from __future__ import annotations
 
@@ -140,7 +140,10 @@ def test_blocks_of_cells_add_up(likelihood, closed, monkeypatch):
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
 def test_only_zeros(likelihood):
     data = SparseCounts(
-        sp.csr_matrix((4, N_GENES), dtype=np.float32), np.full(4, 50.0), np.zeros((4, 0), np.float32), torch.device("cpu")
+        sp.csr_matrix((4, N_GENES), dtype=np.float32),
+        np.full(4, 50.0),
+        np.zeros((4, 0), np.float32),
+        torch.device("cpu"),
     )
     rng = np.random.default_rng(0)
     parameters = rng.normal(size=(4, N_GENES)), rng.normal(size=N_GENES), rng.normal(size=N_GENES)

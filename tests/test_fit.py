@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from ldvae import fit as fit_module
 from ldvae import (
     fit_ldvae,
     get_factors,
@@ -21,7 +22,6 @@ from ldvae import (
     load_fit,
     save_fit,
 )
-from ldvae import fit as fit_module
 
 
 def assert_same(one, two):
@@ -78,7 +78,8 @@ def test_a_non_linear_fit_with_awkward_names_survives(simulated, settings, tmp_p
 def test_the_fit_says_what_it_is(fit):
     n = int(fit.factors["active"].sum())
     assert repr(fit) == (
-        f"Fit of 600 cells × 150 genes: {n} of 6 factors active, nb likelihood, linear decoder, 15 epochs on cpu (finished)"
+        f"Fit of 600 cells × 150 genes: {n} of 6 factors active, nb likelihood, linear decoder, "
+        "15 epochs on cpu (finished)"
     )
 
 

@@ -67,8 +67,7 @@ def test_training_raises_the_bound(uninterrupted):
 
 
 def test_intercepts_start_at_mean_expression(start, monkeypatch):
-    config, _, _, mean = start
-    seen = {}
+    seen, mean = {}, start[3]
 
     def stop(self, batch, generator):
         seen["intercept"] = self.intercept.detach().numpy().copy()
@@ -220,7 +219,9 @@ def test_a_checkpoint_of_another_fit_is_refused(start, tmp_path):
         interrupt_after(patch, 1)
         run(start, checkpoint=path)
     config, data, schedule, mean = start
-    other = SparseCounts(read_counts_twice(data), np.exp(data.log_library.numpy()[:, 0]) * 2, data.design.numpy(), data.device)
+    other = SparseCounts(
+        read_counts_twice(data), np.exp(data.log_library.numpy()[:, 0]) * 2, data.design.numpy(), data.device
+    )
     for changed, kwargs in (
         (start, {"seed": 1}),
         (start, {"validation_size": 0.2}),

@@ -80,7 +80,7 @@ def _source(adata: AnnData, layer: str | None) -> tuple[Any, str]:
         if adata.X is None:
             raise ValueError("`adata.X` is empty; name the layer that holds the counts with `layer`.")
         return adata.X, "adata.X"
-    if layer not in adata.layers:
+    if not isinstance(layer, str) or layer not in adata.layers:
         raise ValueError(
             f"`layer` must be one of the layers of `adata` ({checks.shown(adata.layers.keys())}), not {layer!r}."
         )

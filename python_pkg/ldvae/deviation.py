@@ -6,8 +6,8 @@ import numpy as np
 from scipy.stats import norm
 
 from .activities import as_tensor
-from .populations import Program, Setting
-from .shared import RELIABLE, Population, agreement
+from .populations import Program, Setting, plausible
+from .shared import RELIABLE, Population, Shared, agreement
 from .shrinkage import ash, simes, weighted_median
 
 __all__ = ["deviation_programs"]
@@ -15,26 +15,33 @@ __all__ = ["deviation_programs"]
 _GENES = 5  # that must answer clearly for amplitudes to be compared
 _CLEAR = 4.0  # standard errors
 _LEAST = 0.1  # amplitude, relative to the common loadings
-_ALIKE = 0.25  # correlation of slopes with the common loadings: half of the genes may differ, not most
+_ALIKE = 0.25  # correlation with the common loadings: half of the genes may differ, not most
 
 
-def deviation_programs(setting: Setting, reference: list[str] | None) -> list[Program]:
+def deviation_programs(setting: Setting, own: list[Program], reference: list[str] | None) -> list[Program]:
     """Where the genes of a population answer a shared program differently from those of the reference populations.
 
     The same loadings score the program in every population; the deviation of a gene is its slope less that of the
     reference. Slopes are scaled first, population by population: a larger amplitude is not another response. The
     p-value combines the genes' (Simes). Populations are looked at if they have the program, or something like it.
+
+    Parameters
+    ----------
+    own
+        Programs of single populations, held fixed: through genes they have in common with a shared one, or by chance,
+        their activity enters its scores. One that resembles a shared program is how its genes answer here, and is not.
     """
     populations, shared = setting.populations, setting.shared
     n_genes, q = shared.loadings.shape
     slope, precision = np.zeros((len(populations), n_genes, q)), np.zeros((len(populations), n_genes, q))
     reliable = np.zeros((q, len(populations)), bool)
     for i, p in enumerate(populations if q else []):
-        scores = p.local.score(as_tensor(shared.loadings[p.genes]), p.local.intercept)
+        columns = [shared.loadings] + [o.loading[:, None] for o in own if o.population == p.name and _other(o, shared)]
+        scores = p.local.score(as_tensor(np.concatenate(columns, 1)[p.genes]), p.local.intercept)
         fitted = p.local.regress(scores.left_out, scores.size)
         slope[i, p.genes] = np.stack([fitted.centred(j) for j in range(q)], 1)
-        precision[i, p.genes] = 1 / fitted.se**2
-        reliable[:, i] = scores.reliability >= RELIABLE
+        precision[i, p.genes] = 1 / fitted.se[:, :q] ** 2
+        reliable[:, i] = scores.reliability[:q] >= RELIABLE
     pooled = (shared.loadings, 1 / np.where(shared.std > 0, shared.std, np.inf) ** 2)
     programs = []
     for j in range(q):
@@ -48,6 +55,13 @@ def deviation_programs(setting: Setting, reference: list[str] | None) -> list[Pr
                 center = _center(scaled[i][0], *(np.stack(a) for a in zip(*(scaled[k] for k in others), strict=True)))
                 programs.append(_deviation(p, f"shared_{j + 1}", slope[i, :, j], precision[i, :, j], *center))
     return programs
+
+
+def _other(own: Program, shared: Shared) -> bool:
+    """Whether an own program is convincing, and none of the shared ones in disguise."""
+    norms = np.linalg.norm(own.loading) * np.linalg.norm(shared.loadings, axis=0)
+    cosine = own.loading @ shared.loadings / np.maximum(norms, 1e-12)
+    return plausible(own) and float(np.abs(cosine).max()) < _ALIKE
 
 
 def _scaled(

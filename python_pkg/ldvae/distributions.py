@@ -117,7 +117,8 @@ def _negative_binomial(mu: torch.Tensor, flat: torch.Tensor, nonzero: slice, tot
     torch.mul(mu, r, out=out).neg_()  # d log p(0) / d log mu = -mu theta / (mu + theta)
     at = t.view(-1)[flat]
     log_t = t.log_()
-    total.value += (x * (_log(mu.view(-1)[flat]) - at.log())).sum() + theta @ (len(out) * total.log_theta - log_t.sum(0))
+    log_ratio = _log(mu.view(-1)[flat]) - at.log()
+    total.value += (x * log_ratio).sum() + theta @ (len(out) * total.log_theta - log_t.sum(0))
     total.d_theta += len(out) * (total.log_theta + 1) - log_t.sum(0) - r.sum(0)
     total.d_theta.index_add_(0, columns, -x / at)
     out.view(-1).index_add_(0, flat, x * r.view(-1)[flat])

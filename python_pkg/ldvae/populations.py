@@ -25,6 +25,7 @@ __all__ = [
     "Setting",
     "call_programs",
     "own_programs",
+    "plausible",
     "prepare",
     "program_activity",
     "within_programs",
@@ -182,7 +183,8 @@ def _program(p: Population, kind: str, name: str, fit: _CrossFit, n_genes: int, 
     )
 
 
-def _plausible(program: Program) -> bool:
+def plausible(program: Program) -> bool:
+    """Whether a program varies beyond doubt, in enough genes and by enough."""
     return program.enough and program.n_genes >= _GENES and program.varies < _LEVEL
 
 
@@ -204,7 +206,7 @@ def own_programs(setting: Setting, n_programs: int, reference: list[str] | None 
                 ratio, foreign = _foreign_variance(setting, i, local, fitted, reference)
                 program = replace(program, ratio=ratio, pvalue=max(program.varies, foreign))
             programs.append(program)
-            if not _plausible(program):
+            if not plausible(program):
                 break
             nuisance = np.c_[nuisance, program.loading[p.genes]]
     return programs
@@ -254,7 +256,7 @@ def within_programs(setting: Setting, own: list[Program]) -> list[Program]:
     shared = setting.shared
     programs = []
     for i, p in enumerate(setting.populations):
-        kept = [q for q in own if q.population == p.name and _plausible(q)]
+        kept = [q for q in own if q.population == p.name and plausible(q)]
         active = np.flatnonzero(shared.active[:, i])
         mine = [replace(q, kind="within", pvalue=q.varies, ratio=float("nan")) for q in kept]
         columns = np.stack(
@@ -267,7 +269,7 @@ def within_programs(setting: Setting, own: list[Program]) -> list[Program]:
             shrunk = slopes.shrunk(k)
             fitted = _CrossFit(shrunk.mean, shrunk.std, shrunk.lfsr, test, [])
             mine.append(_program(p, "within", f"shared_{j + 1}", fitted, len(shared.loadings), test.pvalue))
-        strength = [float((q.loading**2).sum()) if _plausible(q) else 0.0 for q in mine]
+        strength = [float((q.loading**2).sum()) if plausible(q) else 0.0 for q in mine]
         mine = [replace(q, share=s / max(sum(strength), 1e-300)) for q, s in zip(mine, strength, strict=True)]
         programs += sorted(mine, key=lambda q: -q.share)
     return programs

@@ -61,11 +61,11 @@ def find_programs(
         programs = between_programs(fit, cells, labels, samples, reference, seed)
     else:
         setting = prepare(fit, cells, labels, samples, seed)
+        programs = own_programs(setting, n_programs, reference if kind == "specific" else None)
         if kind == "deviation":
-            programs = deviation_programs(setting, reference)
-        else:
-            programs = own_programs(setting, n_programs, reference)
-            programs = within_programs(setting, programs) if kind == "within" else programs
+            programs = deviation_programs(setting, programs, reference)
+        elif kind == "within":
+            programs = within_programs(setting, programs)
     found = Found(programs, *call_programs(programs), cells, labels, reference, setting)
     _LAST[fit] = (key, found)
     return found

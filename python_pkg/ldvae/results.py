@@ -20,7 +20,13 @@ __all__ = [
 
 
 def get_history(fit: Fit) -> pd.DataFrame:
-    """How training went: `epoch, elbo_train, elbo_validation, reconstruction, kl` (nats per cell, KL weight 1)."""
+    """How training went: `epoch, elbo_train, elbo_validation, reconstruction, kl` (nats per cell, KL weight 1).
+
+    Parameters
+    ----------
+    fit
+        The fit.
+    """
     return table("history", check_fit(fit).history)
 
 
@@ -53,6 +59,11 @@ def get_loadings(fit: Fit) -> pd.DataFrame:
     """Loadings of every gene: `gene, Z_1 ... Z_K`, in log2 units of expression per standard deviation of the factor.
 
     Canonical basis: centred over genes, varimax-rotated, ordered by variance explained, signed by the heavier tail.
+
+    Parameters
+    ----------
+    fit
+        The fit.
     """
     fit = check_fit(fit)
     return wide("gene", fit.genes, factor_names(fit.config.n_latent), fit.factors["loadings"])
@@ -63,6 +74,11 @@ def get_loadings_uncertainty(fit: Fit) -> pd.DataFrame:
 
     `std` is the posterior standard deviation given the cells' positions; `lfsr` the local false sign rate, the
     probability that the loading has the other sign or is zero (Stephens 2017).
+
+    Parameters
+    ----------
+    fit
+        The fit.
     """
     fit = check_fit(fit)
     active = np.flatnonzero(fit.factors["active"])
@@ -81,8 +97,13 @@ def get_factors(fit: Fit) -> pd.DataFrame:
     """One row per factor: `factor, variance_explained, kl, n_genes, active`, ordered by variance explained.
 
     `variance_explained` is the share of the modelled variance of centred log expression, `kl` the nats that a cell's
-    counts tell about its score, `n_genes` the number of loadings with lfsr below 0.05. A factor is `active` if it tells at least 0.1 nats
-    about a cell and has five such genes; inactive ones come last.
+    counts tell about its score, `n_genes` the number of loadings with lfsr below 0.05. A factor is `active` if it
+    tells at least 0.1 nats about a cell and has five such genes; inactive ones come last.
+
+    Parameters
+    ----------
+    fit
+        The fit.
     """
     fit = check_fit(fit)
     columns = {k: fit.factors[k] for k in ("variance_explained", "kl", "active")}
