@@ -332,7 +332,7 @@ FIT_ERRORS = [
      "'treatment'), not 'lane'."),
     (dict(covariate_keys=["batch"], batch_key="batch"), "`covariate_keys` must not repeat the `batch_key` 'batch'."),
     (dict(genes=["G1", "X"]), "1 of 2 genes are not in `adata`: 'X'."),
-    (dict(layer="counts"), "`layer` must be one of the layers of `adata` (), not 'counts'."),
+    (dict(layer="counts"), "`layer` must be a layer of `adata`, which has none, not 'counts'."),
 ]  # fmt: skip
 
 

@@ -286,7 +286,7 @@ def test_repeated_names():
     [
         (["g0", "x1", "x2"], ValueError, "2 of 3 genes are not in `adata`: 'x1', 'x2'."),
         ([], ValueError, "`genes` must name at least one gene."),
-        ("g99", ValueError, "1 of 1 genes are not in `adata`: 'g99'."),
+        ("g99", ValueError, "`genes` must be a boolean column of adata.var or names of genes, and 'g99' is neither."),
         ("biotype", ValueError, "`genes` names the column 'biotype' of adata.var, which must be boolean, not object."),
         ("none", ValueError, "`genes` names the column 'none' of adata.var, which selects no gene."),
         (["g0", "g0"], ValueError, "`genes` names 'g0' more than once."),
@@ -310,9 +310,9 @@ def test_what_is_no_anndata():
 def test_layers_that_are_not_there():
     adata = adata_of(DENSE, layers={"raw": DENSE})
     assert sentence(ValueError, read_counts, adata, layer="counts") == (
-        "`layer` must be one of the layers of `adata` ('raw'), not 'counts'."
+        "`layer` must be a layer of `adata`, which has 'raw', not 'counts'."
     )
-    assert sentence(ValueError, read_counts, adata, layer=["raw"]).endswith("('raw'), not ['raw'].")
+    assert sentence(ValueError, read_counts, adata, layer=["raw"]).endswith("which has 'raw', not ['raw'].")
     without = ad.AnnData(obs=adata.obs, var=adata.var, layers={"raw": DENSE})
     assert sentence(ValueError, read_counts, without) == (
         "`adata.X` is empty; name the layer that holds the counts with `layer`."

@@ -177,3 +177,11 @@ def test_the_linear_map_of_a_non_linear_decoder_is_its_average_slope(simulated, 
     assert slopes.std() > 0.02
     assert np.corrcoef(found.ravel(), slopes.ravel())[0, 1] > 0.95
     assert np.polyfit(slopes.ravel(), found.ravel(), 1)[0] == pytest.approx(1, abs=0.1)
+
+
+def test_size_factors_of_some_cells_mean_what_they_meant_in_the_fit(simulated, settings):
+    cells = simulated.copy()
+    cells.obs["size"] = np.linspace(0.5, 2, cells.n_obs)
+    fit = fit_ldvae(cells, size_factor_key="size", **(settings | {"max_epochs": 1}))
+    data = read_data(fit, cells[:100].copy())
+    assert np.allclose(data.counts.library, fit.library[:100])

@@ -79,7 +79,8 @@ def between_programs(
 def _by_cells(found: Moments, i: int, others: list[int], n_samples: int) -> tuple[np.ndarray, np.ndarray]:
     own, rest = pool(found, np.array([i])), [pool(found, np.array([j])) for j in others]
     effect = own.log_mean - np.mean([r.log_mean for r in rest], axis=0)
-    return effect, np.sqrt(own.variance + np.sum([r.variance for r in rest], axis=0) / len(rest) ** 2)
+    reference = np.sum([r.variance_if(effect < 0) for r in rest], axis=0) / len(rest) ** 2
+    return effect, np.sqrt(own.variance_if(effect > 0) + reference)
 
 
 def _by_samples(found: Moments, i: int, others: list[int], n_samples: int) -> tuple[np.ndarray, np.ndarray]:

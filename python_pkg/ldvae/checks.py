@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import numbers
+import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-__all__ = ["boolean", "choice", "integer", "number", "optional", "strings", "shown"]
+__all__ = ["boolean", "choice", "integer", "number", "optional", "path", "strings", "shown"]
 
 
 def shown(values: Iterable[Any], limit: int = 5) -> str:
@@ -59,8 +60,9 @@ def integer(name: str, value: Any, low: int, high: int | None = None) -> int:
     wanted = f"a whole number of at least {low}" + (f" and at most {high}" if high is not None else "")
     if not _is_real(value):
         raise TypeError(f"`{name}` must be {wanted}, but {value!r} is a {type(value).__name__}.")
-    if not math.isfinite(value) or value != int(value) or value < low or (high is not None and value > high):
-        raise ValueError(f"`{name}` must be {wanted}, not {value:g}.")
+    # compared before anything is converted: a whole number may be too large for a float
+    if not (low <= value <= (math.inf if high is None else high)) or not math.isfinite(value) or value != int(value):
+        raise ValueError(f"`{name}` must be {wanted}, not {str(value)[:20]}.")
     return int(value)
 
 
@@ -92,6 +94,13 @@ def strings(name: str, value: Any) -> list[str]:
     if len(set(values)) < len(values):
         raise ValueError(f"`{name}` names {shown(sorted({v for v in values if values.count(v) > 1}))} more than once.")
     return [str(v) for v in values]
+
+
+def path(name: str, value: Any) -> str:
+    """A file name."""
+    if not isinstance(value, str | os.PathLike) or not os.fspath(value):
+        raise TypeError(f"`{name}` must be the name of a file, not {value!r}.")
+    return str(os.fspath(value))
 
 
 def optional(check: Any, name: str, value: Any, *args: Any, **kwargs: Any) -> Any:

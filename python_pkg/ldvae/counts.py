@@ -32,6 +32,8 @@ class Counts:
         rescaled to the same mean.
     closed
         Whether the modelled genes make up the whole library, so that their expression sums to one.
+    size_factor_scale
+        Counts per unit of size factor (None without size factors).
     """
 
     matrix: sp.csr_matrix
@@ -39,6 +41,7 @@ class Counts:
     genes: np.ndarray
     library: np.ndarray
     closed: bool
+    size_factor_scale: float | None = None
 
 
 @dataclass(frozen=True)
@@ -81,9 +84,8 @@ def _source(adata: AnnData, layer: str | None) -> tuple[Any, str]:
             raise ValueError("`adata.X` is empty; name the layer that holds the counts with `layer`.")
         return adata.X, "adata.X"
     if not isinstance(layer, str) or layer not in adata.layers:
-        raise ValueError(
-            f"`layer` must be one of the layers of `adata` ({checks.shown(adata.layers.keys())}), not {layer!r}."
-        )
+        there = f"has {checks.shown(adata.layers)}" if len(adata.layers) else "has none"
+        raise ValueError(f"`layer` must be a layer of `adata`, which {there}, not {layer!r}.")
     return adata.layers[layer], f"adata.layers[{layer!r}]"
 
 
@@ -100,6 +102,8 @@ def _gene_columns(adata: AnnData, genes: Any, names: np.ndarray) -> np.ndarray |
         if not column.any():
             raise ValueError(f"`genes` names the column {genes!r} of adata.var, which selects no gene.")
         return np.flatnonzero(column.to_numpy())
+    if isinstance(genes, str) and genes not in names:
+        raise ValueError(f"`genes` must be a boolean column of adata.var or names of genes, and {genes!r} is neither.")
     wanted = checks.strings("genes", genes)
     if not wanted:
         raise ValueError("`genes` must name at least one gene.")
@@ -143,7 +147,12 @@ def _block_to_csr(block: Any, where: str) -> sp.csr_matrix:
 
 
 def read_counts(
-    adata: Any, *, layer: str | None = None, genes: Any = None, size_factor_key: str | None = None
+    adata: Any,
+    *,
+    layer: str | None = None,
+    genes: Any = None,
+    size_factor_key: str | None = None,
+    size_factor_scale: float | None = None,
 ) -> Counts:
     """Counts of the modelled genes and library sizes of all.
 
@@ -160,6 +169,8 @@ def read_counts(
         Names, or a boolean column of `adata.var`; all genes if None.
     size_factor_key
         A numeric column of `adata.obs` used in place of the total count.
+    size_factor_scale
+        Counts per unit of size factor, as in the fit; by default such that library sizes keep their mean.
 
     Raises
     ------
@@ -192,10 +203,11 @@ def read_counts(
             raise ValueError(
                 f"`size_factor_key` must name a column of positive numbers, which {size_factor_key!r} is not."
             )
-        library = factor * (library.mean() / factor.mean())
+        size_factor_scale = size_factor_scale or float(library.mean() / factor.mean())
+        library = factor * size_factor_scale
     kept = all_genes if columns is None else all_genes[columns]
     closed = size_factor_key is None and len(kept) == len(all_genes)
-    return Counts(matrix, cells, kept, library, closed)
+    return Counts(matrix, cells, kept, library, closed, size_factor_scale)
 
 
 def read_cells(adata: Any) -> np.ndarray:

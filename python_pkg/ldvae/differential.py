@@ -183,7 +183,7 @@ def contrast(
     delta method's. `offset` is what batches add to the difference, and `extra` its variance (natural log).
     """
     effect = one.log_mean - two.log_mean
-    wald = np.sqrt(one.variance + two.variance)
+    wald = np.sqrt(one.variance_if(effect > 0) + two.variance_if(effect < 0))
     exposure = one.exposure + two.exposure
     observed = [g.count + g.exposure / exposure for g in (one, two)]  # one count, shared so that it favours no group
     weight = [1 / g.rate_dispersion for g in (one, two)]

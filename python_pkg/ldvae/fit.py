@@ -12,6 +12,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from . import checks
 from .model import Config
 
 __all__ = ["Fit", "check_fit", "load_fit", "save_fit"]
@@ -90,7 +91,7 @@ def save_fit(fit: Fit, path: str | os.PathLike[str]) -> None:
         The file; an existing one is replaced.
     """
     fit = check_fit(fit)
-    target = Path(path)
+    target = Path(checks.path("path", path))
     if not target.parent.is_dir():
         raise ValueError(f"`path` must be in an existing folder, and {str(target.parent)!r} is not one.")
     tensors = {name: getattr(fit, name) for name in _ARRAYS}
@@ -125,18 +126,19 @@ def load_fit(path: str | os.PathLike[str]) -> Fit:
     ValueError
         If there is no such file, if it is not a fit, or if a newer version of ldvae wrote it.
     """
+    path = checks.path("path", path)
     if not Path(path).is_file():
-        raise ValueError(f"`path` must be a file written by save_fit, and there is none at {os.fspath(path)!r}.")
+        raise ValueError(f"`path` must be a file written by save_fit, and there is none at {path!r}.")
     try:
         with safe_open(path, framework="np") as f:
             meta = f.metadata() or {}
             if meta.get("kind") != "ldvae fit":
-                raise ValueError(f"{os.fspath(path)!r} is not a fit: it was not written by save_fit.")
+                raise ValueError(f"{path!r} is not a fit: it was not written by save_fit.")
             if int(meta["schema"]) > _SCHEMA:
-                raise ValueError(f"{os.fspath(path)!r} was written by a newer ldvae; update this one to open it.")
+                raise ValueError(f"{path!r} was written by a newer ldvae; update this one to open it.")
             tensors = {k: f.get_tensor(k) for k in f.keys()}
     except SafetensorError as error:
-        raise ValueError(f"{os.fspath(path)!r} is not a fit or is damaged ({error}).") from None
+        raise ValueError(f"{path!r} is not a fit or is damaged ({error}).") from None
     groups: dict[str, dict[str, np.ndarray]] = {group: {} for group in _GROUPS}
     for name, value in tensors.items():
         group, _, key = name.partition(".")

@@ -216,7 +216,7 @@ class Local:
             overdispersion = ((x - mu).square() * r / mu).sum(0) / max(len(a) - q - 1, 1)
             variance = torch.linalg.inv(hessian).diagonal(dim1=1, dim2=2)[:, 1:].clamp(min=1e-10)
             slope[genes], intercept[genes] = beta[:, 1:].double().numpy(), beta[:, 0]
-            se[genes] = (variance.sqrt() * overdispersion.clamp(1, 30).sqrt()[:, None]).double().numpy()
+            se[genes] = (variance.sqrt() * overdispersion.clamp(min=1).sqrt()[:, None]).double().numpy()
         return Slopes(slope, se, intercept)
 
     def first_direction(self, seed: int) -> Tensor:

@@ -34,6 +34,7 @@ class Config:
     layer: str | None = None
     batch_key: str | None = None
     size_factor_key: str | None = None
+    size_factor_scale: float | None = None
     covariates: list[dict[str, Any]] = field(default_factory=list)
 
     @property

@@ -71,6 +71,8 @@ class Group:
         Variance of the group's total count over its Poisson variance.
     exposure
         Total count expected per unit of expression.
+    drop
+        How much lower the log mean would be without the cell that holds most of the gene's counts.
     count, detected, share
         Total count, share of cells with a count, mean count per unit of library.
     """
@@ -80,9 +82,18 @@ class Group:
     variance: np.ndarray
     rate_dispersion: np.ndarray
     exposure: np.ndarray
+    drop: np.ndarray
     count: np.ndarray
     detected: np.ndarray
     share: np.ndarray
+
+    def variance_if(self, lower: np.ndarray) -> np.ndarray:
+        """Its variance where a conclusion would suffer from a lower mean (`lower`, genes), and where it would not.
+
+        One cell can hold most of a gene's counts in a small group. The mean is then as uncertain as the cell is
+        dispensable (jackknife), but on one side: other cells could hardly have made it higher.
+        """
+        return np.where(lower, np.maximum(self.variance, self.drop**2), self.variance)
 
 
 _DECODED = ("rho", "mu", "x", "rho_rho", "mu_mu", "x_x", "rho_mu", "rho_x", "mu_x", "rho_draws")
@@ -219,12 +230,14 @@ def _scale_up(
     n_units = len(n)
     taken = codes >= 0
     every = np.bincount(codes[taken], library[taken], n_units)
-    by_cells = n / np.maximum(decoded, 1)
+    n, decoded = np.maximum(n, 1), np.maximum(decoded, 1)  # of units without cells every sum is 0
+    by_cells = n / decoded
     by_library = every / np.maximum(np.bincount(codes[rows], library[rows], n_units), 1e-300)
-    spread = np.bincount(codes[taken], library[taken] ** 2, n_units) * n / every**2 - 1  # squared CV of libraries
+    squares = np.bincount(codes[taken], library[taken] ** 2, n_units)
+    spread = squares * n / np.maximum(every, 1e-100) ** 2 - 1  # squared coefficient of variation of libraries
     # what is lost is only how expression and library go together in the cells that were not decoded
-    variance = sums["rho_rho"] / np.maximum(decoded, 1)[:, None] - (sums["rho"] / np.maximum(decoded, 1)[:, None]) ** 2
-    sums["left_open"] = (n**2 * spread * (1 / np.maximum(decoded, 1) - 1 / n))[:, None] * np.maximum(variance, 0)
+    variance = sums["rho_rho"] / decoded[:, None] - (sums["rho"] / decoded[:, None]) ** 2
+    sums["left_open"] = (n**2 * spread * (1 / decoded - 1 / n))[:, None] * np.maximum(variance, 0)
     for name in _DECODED:
         sums[name] *= by_cells[:, None]
     sums["mu"] *= (by_library / by_cells)[:, None]
@@ -249,9 +262,7 @@ def pool(found: Moments, units: np.ndarray) -> Group:
     ratio = np.where(s["x"] > 0, np.maximum(observed, 0) * n / max(n - 1, 1) / model, 0.0)
     typical = float(np.nan_to_num(weighted_median(ratio, np.minimum(s["count"], 100.0)), nan=1.0))
     dispersion = (s["count"] * ratio + _DISPERSION_COUNTS * typical) / (s["count"] + _DISPERSION_COUNTS)
-    # one cell may hold most of a gene's counts: what the log mean would be without it is as likely (jackknife)
-    without = np.log((s["count"] + _HALF) / (s["count"] - found.largest[units].max(0) + _HALF))
-    variance = np.maximum(dispersion * model, without**2)
+    variance = dispersion * model
     return Group(
         n=n,
         log_mean=log_mean,
@@ -259,6 +270,7 @@ def pool(found: Moments, units: np.ndarray) -> Group:
         rate_dispersion=variance * (s["count"] + _HALF),
         exposure=mu * n / rho,
         count=s["count"],
+        drop=np.log((s["count"] + _HALF) / (s["count"] - found.largest[units].max(0) + _HALF)),
         detected=s["detected"] / n,
         share=s["share"] / n,
     )

@@ -122,16 +122,10 @@ def prepare(fit: Fit, cells: Cells, labels: Labels, samples: Labels | None, seed
         matrix = cells.counts.matrix[rows]
         seen = np.bincount(matrix.indices[matrix.data > 0], minlength=matrix.shape[1])
         genes = np.random.default_rng(seed).permutation(np.flatnonzero(seen >= _GENE_CELLS))
-        offset = (
-            np.log(cells.counts.library[rows])[:, None]
-            + design_offset(model, z[rows].mean(0), cells.design[rows])[:, genes]
-        )
-        local = Local.build(
-            matrix[:, genes].toarray(),
-            offset.astype(np.float32),
-            theta[genes],
-            None if samples is None else samples.codes[rows],
-        )
+        offset = design_offset(model, z[rows].mean(0), cells.design[rows])[:, genes]
+        offset = np.log(cells.counts.library[rows])[:, None] + offset
+        groups = None if samples is None else samples.codes[rows]
+        local = Local.build(matrix[:, genes].toarray(), offset, theta[genes], groups)
         populations.append(Population(name, rows, genes, local))
     candidates = candidate_programs(
         linear_map(model, z, z_variance), z, [p.rows for p in populations], None if samples is None else samples.codes

@@ -56,7 +56,13 @@ def read_data(fit: Fit, adata: Any) -> Cells:
     Training cells keep the posterior of the fit; others are encoded.
     """
     c = fit.config
-    counts = read_counts(adata, layer=c.layer, genes=fit.genes.tolist(), size_factor_key=c.size_factor_key)
+    counts = read_counts(
+        adata,
+        layer=c.layer,
+        genes=fit.genes.tolist(),
+        size_factor_key=c.size_factor_key,
+        size_factor_scale=c.size_factor_scale,
+    )
     if c.closed:
         # the fit's genes were the whole library; more genes in new data do not change what a count is a share of
         library = np.asarray(counts.matrix.sum(axis=1, dtype=np.float64)).ravel()

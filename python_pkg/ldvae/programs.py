@@ -15,7 +15,16 @@ from .between import between_programs
 from .counts import Labels, read_labels
 from .deviation import deviation_programs
 from .fit import Fit
-from .populations import Program, Setting, call_programs, own_programs, prepare, program_activity, within_programs
+from .populations import (
+    MIN_CELLS,
+    Program,
+    Setting,
+    call_programs,
+    own_programs,
+    prepare,
+    program_activity,
+    within_programs,
+)
 from .posterior import Cells, latent_moments, read_data, rebuild
 
 __all__ = ["KINDS", "Found", "activity_columns", "find_programs", "loading_columns", "program_columns"]
@@ -61,8 +70,13 @@ def find_programs(
         programs = between_programs(fit, cells, labels, samples, reference, seed)
     else:
         setting = prepare(fit, cells, labels, samples, seed)
+        if kind != "within":
+            _need_reference(setting, labels, reference, kind)
         programs = own_programs(setting, n_programs, reference if kind == "specific" else None)
-        if kind == "deviation":
+        if kind == "specific" and reference is not None:
+            present = {p.name for p in setting.populations} & set(reference)
+            programs = [p for p in programs if present - {p.population}]  # not one that is its own reference
+        elif kind == "deviation":
             programs = deviation_programs(setting, programs, reference)
         elif kind == "within":
             programs = within_programs(setting, programs)
@@ -82,6 +96,18 @@ def _reference(labels: Labels, reference: Any, kind: str) -> list[str] | None:
         known = checks.shown(labels.levels, 20)
         raise ValueError(f"`reference` must name populations of {labels.key!r} ({known}), not {checks.shown(unknown)}.")
     return names
+
+
+def _need_reference(setting: Setting, labels: Labels, reference: list[str] | None, kind: str) -> None:
+    names = [p.name for p in setting.populations]
+    if len(names) < 2:
+        raise ValueError(
+            f"`groupby` must have two populations of at least {MIN_CELLS} cells for kind {kind!r}, and {labels.key!r} "
+            f"has {len(names)}; 'within' needs no other."
+        )
+    if reference is not None and not set(reference) & set(names):
+        found = checks.shown(reference)
+        raise ValueError(f"`reference` must have a population of at least {MIN_CELLS} cells, and {found} have fewer.")
 
 
 def _fingerprint(cells: Cells, labels: Labels, samples: Labels | None, arguments: Any) -> str:

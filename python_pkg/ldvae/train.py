@@ -166,7 +166,7 @@ def train(
     except KeyboardInterrupt:
         if not state.best:
             raise
-        stopped = "interrupted"
+        stopped = "interrupted"  # the checkpoint stays that of a whole epoch, from which training continues exactly
     finally:
         bar.close()
     model.load_state_dict(state.best)

@@ -127,6 +127,7 @@ def fit_ldvae(
         layer=layer,
         batch_key=batch_key,
         size_factor_key=size_factor_key,
+        size_factor_scale=counts.size_factor_scale,
         covariates=covariates,
     )
     seed = checks.integer("seed", seed, 0, 2**32 - 1)
@@ -151,7 +152,7 @@ def fit_ldvae(
         validation_size=held,
         early_stopping=checks.boolean("early_stopping", early_stopping),
         seed=seed,
-        checkpoint=checkpoint,
+        checkpoint=checks.optional(checks.path, "checkpoint", checkpoint),
         progress=checks.boolean("progress", progress),
     )
     mean, variance = encode(trained.model, data)
