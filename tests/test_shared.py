@@ -53,7 +53,7 @@ def test_candidates_separate_programs_of_different_variance():
     z = np.c_[activity, 0.01 * rng.normal(size=(1000, 3))] @ mixing
     loadings = np.c_[planted, rng.normal(size=(90, 3))] @ np.linalg.inv(mixing).T
     members = [np.arange(500), np.arange(500, 1000)]
-    found = candidate_programs(loadings, z, members, None)
+    found = candidate_programs(loadings, z, np.full_like(z, 1e-3), members, None)
     assert found.shape[1] == 3  # noise is no candidate
     match = np.abs(np.corrcoef(planted, found, rowvar=False)[:3, 3:])
     assert match.max(1).min() > 0.98
@@ -69,8 +69,8 @@ def test_candidates_leave_out_differences_between_samples():
     loadings = np.zeros((40, 2))
     loadings[:10, 0], loadings[20:30, 1] = 1.0, 1.0
     members = [np.arange(0, 800, 2), np.arange(1, 800, 2)]
-    assert candidate_programs(loadings, z, members, None).shape[1] == 2
-    assert candidate_programs(loadings, z, members, sample).shape[1] == 1
+    assert candidate_programs(loadings, z, np.full_like(z, 1e-3), members, None).shape[1] == 2
+    assert candidate_programs(loadings, z, np.full_like(z, 1e-3), members, sample).shape[1] == 1
 
 
 def test_agreement_is_the_correlation_of_true_slopes():

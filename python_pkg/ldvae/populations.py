@@ -128,7 +128,11 @@ def prepare(fit: Fit, cells: Cells, labels: Labels, samples: Labels | None, seed
         local = Local.build(matrix[:, genes].toarray(), offset, theta[genes], groups)
         populations.append(Population(name, rows, genes, local))
     candidates = candidate_programs(
-        linear_map(model, z, z_variance), z, [p.rows for p in populations], None if samples is None else samples.codes
+        linear_map(model, z, z_variance),
+        z,
+        z_variance,
+        [p.rows for p in populations],
+        None if samples is None else samples.codes,
     )
     return Setting(populations, find_shared(populations, candidates, seed), seed)
 

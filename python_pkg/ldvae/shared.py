@@ -35,7 +35,7 @@ _CLEAR = 3.0  # standard errors
 _GENES = 5  # that make a program
 _OWN = 0.5  # of a direction's variance in one population (all counted alike): its own
 _MOST = 16  # candidates: beyond these the within-population variance is noise in all data seen
-_LEADING = 0.1  # of the largest standard deviation along a direction: whitened, noise would mix with programs
+_INFORMED = 0.2  # share of the variance along a direction that is the cells' and not their posteriors'
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,11 @@ def joint_diagonalizer(matrices: np.ndarray, n_sweeps: int = 100, tolerance: flo
 
 
 def candidate_programs(
-    loadings: np.ndarray, z: np.ndarray, members: list[np.ndarray], samples: np.ndarray | None
+    loadings: np.ndarray,
+    z: np.ndarray,
+    z_variance: np.ndarray,
+    members: list[np.ndarray],
+    samples: np.ndarray | None,
 ) -> np.ndarray:
     """Candidate loadings (genes × r, natural log per SD within populations) from the model alone.
 
@@ -111,8 +115,8 @@ def candidate_programs(
     ----------
     loadings
         Linear map from z to log expression (genes × K).
-    z
-        Posterior means (cells × K).
+    z, z_variance
+        Posterior means and variances (cells × K).
     members
         Rows of each population.
     samples
@@ -134,11 +138,14 @@ def candidate_programs(
     root_values, root_vectors = np.linalg.eigh(within)
     root = (root_vectors * np.sqrt(np.maximum(root_values, 0))) @ root_vectors.T
     _, singular, right = np.linalg.svd(triangle @ root)
-    r = int(min(_MOST, (singular > _LEADING * singular[0]).sum()))
-    to_score = np.linalg.pinv(root) @ right[:r].T  # z -> scores of unit within-population variance
+    to_score = np.linalg.pinv(root) @ right.T  # z -> scores of unit within-population variance
+    uncertainty = np.mean([z_variance[rows].mean(0) for rows in members], axis=0) @ to_score**2
+    # whitened, directions of which the counts tell next to nothing would mix with programs
+    kept = np.flatnonzero((singular > 1e-6 * singular[0]) & (1 / (1 + uncertainty) >= _INFORMED))[:_MOST]
+    to_score, right = to_score[:, kept], right[kept]
     profiles = np.stack([to_score.T @ s @ to_score for s in covariances])
     rotation = joint_diagonalizer(np.sqrt(weights)[:, None, None] * profiles)
-    turned = centred @ root @ right[:r].T @ rotation
+    turned = centred @ root @ right.T @ rotation
     # Activities with the same variance everywhere are not told apart by their variances: sparsity has to do it
     variance = np.einsum("pij,ik,jk->pk", profiles, rotation, rotation)
     even = variance.max(0) < _OWN * variance.sum(0)
