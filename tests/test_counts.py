@@ -51,7 +51,7 @@ def test_every_container_and_dtype_gives_the_same_counts(container, dtype):
     x, before = adata.X, parts_of(adata.X)
     found = read_counts(adata)
     check(found)
-    assert np.array_equal(found.library, DENSE.sum(1)) and found.library.dtype == np.float64
+    assert np.array_equal(found.lib_size, DENSE.sum(1)) and found.lib_size.dtype == np.float64
     assert found.closed
     assert found.cells.tolist() == [f"c{i}" for i in range(N_CELLS)] and found.genes.tolist()[-1] == "g11"
     assert adata.X is x and x.dtype == dtype
@@ -72,8 +72,8 @@ def test_presence_alone_counts_as_one(container):
 def test_library_sizes_do_not_overflow_small_integers():
     x = np.full((3, 400), 200, np.uint8)
     found = read_counts(adata_of(sp.csr_matrix(x)))
-    assert found.library.tolist() == [80_000.0] * 3
-    assert read_counts(adata_of(x)).library.tolist() == [80_000.0] * 3
+    assert found.lib_size.tolist() == [80_000.0] * 3
+    assert read_counts(adata_of(x)).lib_size.tolist() == [80_000.0] * 3
 
 
 def test_large_counts_are_kept():
@@ -94,7 +94,7 @@ def test_unsorted_and_duplicate_entries_are_added_up_in_a_copy():
     before = parts_of(adata.X)
     found = read_counts(adata)
     check(found, dense)
-    assert found.library.tolist() == [5, 5]
+    assert found.lib_size.tolist() == [5, 5]
     for array, old in zip(parts_of(adata.X), before, strict=True):
         assert array.tobytes() == old.tobytes()
 
@@ -115,7 +115,7 @@ def test_many_dense_rows_are_read_in_pieces(monkeypatch):
     monkeypatch.setattr("ldvae.counts._ROWS_AT_A_TIME", 7)
     found = read_counts(adata_of(DENSE), genes=["g5", "g0"])
     check(found, DENSE[:, [5, 0]])
-    assert np.array_equal(found.library, DENSE.sum(1))
+    assert np.array_equal(found.lib_size, DENSE.sum(1))
 
 
 @pytest.mark.parametrize("container", ["dense", "csr", "csc"])
@@ -134,7 +134,7 @@ def test_a_backed_file_equals_memory(tmp_path, container, layer, monkeypatch):
         for genes in (None, ["g7", "g1"]):
             found, wanted = (read_counts(a, layer=layer, genes=genes) for a in (backed, adata))
             check(found, wanted.matrix.toarray())
-            assert np.array_equal(found.library, wanted.library) and found.closed == wanted.closed
+            assert np.array_equal(found.lib_size, wanted.lib_size) and found.closed == wanted.closed
             assert found.cells.tolist() == wanted.cells.tolist() and found.genes.tolist() == wanted.genes.tolist()
         assert backed.isbacked
     finally:
@@ -169,7 +169,7 @@ def test_genes_keep_the_order_that_was_asked_for():
     found = read_counts(adata_of(sp.csr_matrix(DENSE)), genes=["g9", "g2", "g5"])
     check(found, DENSE[:, [9, 2, 5]])
     assert found.genes.tolist() == ["g9", "g2", "g5"]
-    assert np.array_equal(found.library, DENSE.sum(1)) and not found.closed
+    assert np.array_equal(found.lib_size, DENSE.sum(1)) and not found.closed
 
 
 def test_all_genes_by_name_in_another_order_are_the_whole_library():
@@ -195,8 +195,8 @@ def test_size_factors_are_brought_to_the_mean_library():
     adata = adata_of(DENSE)
     adata.obs["size"] = np.linspace(0.5, 2, N_CELLS)
     found = read_counts(adata, size_factor_key="size")
-    assert found.library.mean() == pytest.approx(DENSE.sum(1).mean(), rel=1e-12)
-    assert np.allclose(found.library / found.library[0], adata.obs["size"] / 0.5, rtol=1e-12)
+    assert found.lib_size.mean() == pytest.approx(DENSE.sum(1).mean(), rel=1e-12)
+    assert np.allclose(found.lib_size / found.lib_size[0], adata.obs["size"] / 0.5, rtol=1e-12)
     assert not found.closed
 
 

@@ -99,7 +99,7 @@ def test_mean_and_error_are_those_of_a_double_loop(three):
             z = cells.mean[rows] + np.sqrt(cells.variance[rows]) * rng.normal(size=(len(rows), 6))
             eta = w["intercept"] + z @ loadings.T
             rho = np.exp(log_softmax(eta))
-            mu = cells.counts.library[rows, None] * np.exp(log_softmax(eta + cells.design[rows] @ w["design_effect"]))
+            mu = cells.counts.lib_size[rows, None] * np.exp(log_softmax(eta + cells.design[rows] @ w["design_effect"]))
             total = counts[rows].sum(0)
             side.append(np.log2(rho.mean(0) * (total + 0.5) / (mu.sum(0) + 0.5)))
         draws.append(side[0] - side[1])

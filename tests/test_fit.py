@@ -30,7 +30,7 @@ def assert_same(one, two):
     for name in ("genes", "cells"):
         assert getattr(one, name).tolist() == getattr(two, name).tolist()
         assert getattr(two, name).dtype == object
-    for name in ("library", "latent_mean", "latent_variance"):
+    for name in ("lib_size", "latent_mean", "latent_variance"):
         a, b = getattr(one, name), getattr(two, name)
         assert a.dtype == b.dtype and np.array_equal(a, b), name
     for name in ("weights", "history", "factors"):

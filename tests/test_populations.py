@@ -275,3 +275,15 @@ def test_a_score_has_the_units_of_its_loading():
     r = np.corrcoef(single.full[:, 0], double.full[:, 0])[0, 1]
     assert r > 0.999
     assert float(single.scale[0] / double.scale[0]) == pytest.approx(2.0, rel=0.05)
+
+
+def test_every_program_is_measured_on_the_halves_that_did_not_teach_it(planted, planted_fit, monkeypatch):
+    from ldvae import populations
+
+    seeds = []
+    halves = populations._halves
+    monkeypatch.setattr(populations, "_halves", lambda local, seed: seeds.append(seed) or halves(local, seed))
+    # a second program must be sought, so that a split of its own would show
+    programs = population_programs(planted_fit, planted, groupby="population", kind="specific", n_programs=2, seed=7)
+    assert (programs["program"] == "own_2").any()
+    assert set(seeds) == {7}

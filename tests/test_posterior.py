@@ -35,13 +35,13 @@ def test_new_cells_are_encoded_as_training_cells_were(fit, simulated):
 def test_a_cell_is_encoded_alone_as_among_others(fit, simulated):
     data = read_data(fit, simulated[[17, 3, 599]].copy())
     assert np.allclose(data.mean, fit.latent_mean[[17, 3, 599]], atol=1e-4)
-    assert np.allclose(data.counts.library, fit.library[[17, 3, 599]])
+    assert np.allclose(data.counts.lib_size, fit.lib_size[[17, 3, 599]])
 
 
 def test_blocks_of_cells_are_encoded_the_same(fit, simulated, monkeypatch):
     whole = read_data(fit, renamed(simulated)).mean
     data = read_data(fit, renamed(simulated))
-    counts = posterior.SparseCounts(data.counts.matrix, data.counts.library, data.design, torch.device("cpu"))
+    counts = posterior.SparseCounts(data.counts.matrix, data.counts.lib_size, data.design, torch.device("cpu"))
     parts, _ = posterior.encode(rebuild(fit), counts, block=7)
     assert np.allclose(parts, whole, atol=1e-5)
 
@@ -64,7 +64,7 @@ def test_the_order_of_genes_and_further_genes_do_not_matter(fit, simulated):
         found = get_latent(fit, adata)
         assert found["cell"].tolist() == adata.obs_names.tolist()
         assert np.allclose(found.iloc[:, 1:], wanted.iloc[:, 1:], atol=2e-4)
-        assert np.allclose(read_data(fit, adata).counts.library, fit.library)
+        assert np.allclose(read_data(fit, adata).counts.lib_size, fit.lib_size)
 
 
 def test_missing_genes_are_named(fit, simulated):
@@ -85,9 +85,9 @@ def test_unknown_batches_are_named(fit, simulated):
 def test_library_sizes_of_some_genes_come_from_all(simulated, settings):
     genes = simulated.var_names[:40].tolist()
     fit = fit_ldvae(simulated, genes=genes, **settings | {"max_epochs": 2})
-    assert not fit.config.closed and np.array_equal(fit.library, simulated.X.sum(1).A1)
+    assert not fit.config.closed and np.array_equal(fit.lib_size, simulated.X.sum(1).A1)
     found = read_data(fit, renamed(simulated))
-    assert np.array_equal(found.counts.library, fit.library) and found.counts.genes.tolist() == genes
+    assert np.array_equal(found.counts.lib_size, fit.lib_size) and found.counts.genes.tolist() == genes
     assert np.allclose(found.mean, fit.latent_mean, atol=1e-4)
 
 
@@ -184,4 +184,4 @@ def test_size_factors_of_some_cells_mean_what_they_meant_in_the_fit(simulated, s
     cells.obs["size"] = np.linspace(0.5, 2, cells.n_obs)
     fit = fit_ldvae(cells, size_factor_key="size", **(settings | {"max_epochs": 1}))
     data = read_data(fit, cells[:100].copy())
-    assert np.allclose(data.counts.library, fit.library[:100])
+    assert np.allclose(data.counts.lib_size, fit.lib_size[:100])

@@ -22,9 +22,9 @@ N_EPOCHS = 6
 def start(simulated):
     """What `train` takes: settings, counts, schedule, mean expression."""
     counts = read_counts(simulated)
-    data = SparseCounts(counts.matrix, counts.library, np.zeros((600, 0), np.float32), torch.device("cpu"))
+    data = SparseCounts(counts.matrix, counts.lib_size, np.zeros((600, 0), np.float32), torch.device("cpu"))
     config = Config(n_genes=150, n_latent=4, n_hidden=16)
-    mean = np.asarray(counts.matrix.sum(0)).ravel() / counts.library.sum()
+    mean = np.asarray(counts.matrix.sum(0)).ravel() / counts.lib_size.sum()
     return config, data, Schedule(64, N_EPOCHS, 5e-3, patience=5), mean
 
 

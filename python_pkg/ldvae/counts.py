@@ -27,7 +27,7 @@ class Counts:
         Cells × genes, CSR, float32, whole non-negative numbers.
     cells, genes
         Names of rows and columns.
-    library
+    lib_size
         Library size of each cell, float64: the total over *all* genes of the object, or the size factor
         rescaled to the same mean.
     closed
@@ -39,7 +39,7 @@ class Counts:
     matrix: sp.csr_matrix
     cells: np.ndarray
     genes: np.ndarray
-    library: np.ndarray
+    lib_size: np.ndarray
     closed: bool
     size_factor_scale: float | None = None
 

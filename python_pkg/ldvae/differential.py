@@ -160,7 +160,7 @@ def compare_cells(
     out = []
     for comparison in plan.comparisons:
         rows = [plan.rows(units) for units in (comparison.units1, comparison.units2)]
-        one, two = (_counted(counts.matrix[r], counts.library[r]) for r in rows)
+        one, two = (_counted(counts.matrix[r], counts.lib_size[r]) for r in rows)
         found = compare_pairs(
             model, cells, *rows, delta=delta, batch_correction=batch_correction, n_samples=n_samples, rng=rng
         )

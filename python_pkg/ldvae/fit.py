@@ -30,7 +30,7 @@ class Fit:
         What was fitted.
     genes, cells
         Names, in the order of every array below.
-    library
+    lib_size
         Library sizes of the training cells.
     weights
         Parameters of the model by name.
@@ -48,7 +48,7 @@ class Fit:
     config: Config
     genes: np.ndarray
     cells: np.ndarray
-    library: np.ndarray
+    lib_size: np.ndarray
     weights: dict[str, np.ndarray]
     latent_mean: np.ndarray
     latent_variance: np.ndarray
@@ -66,7 +66,7 @@ class Fit:
 
 
 _GROUPS = ("weights", "history", "factors")
-_ARRAYS = ("library", "latent_mean", "latent_variance")
+_ARRAYS = ("lib_size", "latent_mean", "latent_variance")
 _NAMES = ("genes", "cells")
 
 

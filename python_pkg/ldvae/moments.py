@@ -182,13 +182,13 @@ def moments(model: LDVAE, cells: Cells, codes: np.ndarray, n_units: int, batch_c
     sums = {
         "count": (member @ counts.matrix).toarray(),
         "detected": (member @ (counts.matrix > 0)).toarray(),
-        "share": (member @ sp.diags(1 / counts.library) @ counts.matrix).toarray(),
+        "share": (member @ sp.diags(1 / counts.lib_size) @ counts.matrix).toarray(),
     }
     sums |= {name: np.zeros((n_units, c.n_genes)) for name in _DECODED}
     order = np.flatnonzero(taken)[np.lexsort((priority[taken], codes[taken]))]  # by unit, at random within
     within_unit = np.arange(len(order)) - (np.cumsum(n) - n).astype(int)[codes[order]]
     rows = order[within_unit < _CELLS_DECODED]
-    data = SparseCounts(counts.matrix, counts.library, cells.design, torch.device("cpu"))
+    data = SparseCounts(counts.matrix, counts.lib_size, cells.design, torch.device("cpu"))
     theta = model.log_theta.exp()
     kept = torch.sigmoid(-model.zero_logit) if c.gene_likelihood == "zinb" else torch.ones(c.n_genes)
     step, zero = max(1, _BLOCK // c.n_genes), torch.zeros(())
@@ -207,7 +207,7 @@ def moments(model: LDVAE, cells: Cells, codes: np.ndarray, n_units: int, batch_c
         values: tuple[torch.Tensor, ...] = (rho, mu, x, rho * rho, mu * mu, x * x, rho * mu, rho * x, mu * x, squares)
         for name, value in zip(_DECODED, values, strict=True):
             sums[name][local] += (indicator @ value).double().numpy()
-    _scale_up(sums, n, np.bincount(codes[rows], minlength=n_units), counts.library, codes, rows)
+    _scale_up(sums, n, np.bincount(codes[rows], minlength=n_units), counts.lib_size, codes, rows)
     if c.gene_likelihood != "poisson":
         sums["mu_mu_theta"] = sums["mu_mu"] / theta.double().numpy()
     else:

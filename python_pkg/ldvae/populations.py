@@ -123,7 +123,7 @@ def prepare(fit: Fit, cells: Cells, labels: Labels, samples: Labels | None, seed
         seen = np.bincount(matrix.indices[matrix.data > 0], minlength=matrix.shape[1])
         genes = np.random.default_rng(seed).permutation(np.flatnonzero(seen >= _GENE_CELLS))
         offset = design_offset(model, z[rows].mean(0), cells.design[rows])[:, genes]
-        offset = np.log(cells.counts.library[rows])[:, None] + offset
+        offset = np.log(cells.counts.lib_size[rows])[:, None] + offset
         groups = None if samples is None else samples.codes[rows]
         local = Local.build(matrix[:, genes].toarray(), offset, theta[genes], groups)
         populations.append(Population(name, rows, genes, local))
@@ -148,10 +148,14 @@ class _CrossFit:
     halves: list[Tensor]
 
 
-def _cross_fit(local: Local, start: np.ndarray | None, seed: int) -> _CrossFit:
+def _halves(local: Local, seed: int) -> list[Local]:
     order = np.random.default_rng(seed).permutation(len(local.x))
-    halves = [local.cells(np.sort(part)) for part in np.array_split(order, 2)]
-    learnt = [half.learn(start, seed) for half in halves]
+    return [local.cells(np.sort(part)) for part in np.array_split(order, 2)]
+
+
+def _cross_fit(local: Local, seed: int) -> _CrossFit:
+    halves = _halves(local, seed)
+    learnt = [half.learn(None, seed) for half in halves]
     slopes = [halves[1 - i].associate(learnt[i]) for i in (0, 1)]
     test = VarianceTest.combine([halves[1 - i].variance_test(learnt[i]) for i in (0, 1)])
     sign = -1.0 if float(learnt[0] @ learnt[1]) < 0 else 1.0
@@ -198,7 +202,7 @@ def own_programs(setting: Setting, n_programs: int, reference: list[str] | None 
         nuisance = setting.shared.loadings[p.genes]
         for k in range(n_programs):
             local = p.local.given(nuisance)
-            fitted = _cross_fit(local, None, setting.seed + k)
+            fitted = _cross_fit(local, setting.seed)
             program = _program(replace(p, local=local), "specific", f"own_{k + 1}", fitted, n_genes, fitted.test.pvalue)
             if program.varies < _LEVEL:
                 ratio, foreign = _foreign_variance(setting, i, local, fitted, reference)
@@ -218,8 +222,7 @@ def _foreign_variance(
     Here it is measured on the half of the cells that did not teach the loading; elsewhere no cell did.
     """
     own = setting.populations[index]
-    order = np.random.default_rng(setting.seed).permutation(len(local.x))
-    halves = [local.cells(np.sort(part)) for part in np.array_split(order, 2)]
+    halves = _halves(local, setting.seed)  # those of the cross-fit
     here = [_variance_along(halves[1 - i], fitted.halves[i]) for i in (0, 1)]
     value, error = np.mean([v for v, _ in here]), np.sqrt(np.mean([s**2 for _, s in here]) / 2)
     largest, pvalue = 0.0, 0.0
@@ -292,7 +295,7 @@ def program_activity(setting: Setting, program: Program, cells: Cells, labels: L
         local = p.local.given(setting.shared.loadings[p.genes][:, others])
         for start in range(0, len(rows), _MOST_CELLS):
             block = rows[start : start + _MOST_CELLS]
-            offset = np.log(cells.counts.library[block])[:, None]
+            offset = np.log(cells.counts.lib_size[block])[:, None]
             offset = offset + design_offset(model, z[p.rows].mean(0), cells.design[block])[:, p.genes]
             adjusted = as_tensor(offset)
             x = as_tensor(cells.counts.matrix[block][:, p.genes].toarray())

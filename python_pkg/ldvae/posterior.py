@@ -66,12 +66,12 @@ def read_data(fit: Fit, adata: Any) -> Cells:
     if c.closed:
         # the fit's genes were the whole library; more genes in new data do not change what a count is a share of
         library = np.asarray(counts.matrix.sum(axis=1, dtype=np.float64)).ravel()
-        counts = replace(counts, library=np.maximum(library, 1.0), closed=True)
+        counts = replace(counts, lib_size=np.maximum(library, 1.0), closed=True)
     design = design_matrix(adata, c.covariates)
     known = len(counts.cells) == len(fit.cells) and bool(np.all(counts.cells == fit.cells))
-    if known and np.allclose(counts.library, fit.library):
+    if known and np.allclose(counts.lib_size, fit.lib_size):
         return Cells(counts, design, fit.latent_mean, fit.latent_variance)
-    data = SparseCounts(counts.matrix, counts.library, design, torch.device("cpu"))
+    data = SparseCounts(counts.matrix, counts.lib_size, design, torch.device("cpu"))
     return Cells(counts, design, *encode(rebuild(fit), data))
 
 

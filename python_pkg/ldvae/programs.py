@@ -113,7 +113,7 @@ def _need_reference(setting: Setting, labels: Labels, reference: list[str] | Non
 def _fingerprint(cells: Cells, labels: Labels, samples: Labels | None, arguments: Any) -> str:
     digest = hashlib.blake2b(repr((arguments, labels.key, labels.levels, samples and samples.levels)).encode())
     matrix, codes = cells.counts.matrix, [s.codes for s in (labels, samples) if s is not None]
-    arrays = (matrix.data, matrix.indices, matrix.indptr, cells.counts.library, cells.design, cells.mean, *codes)
+    arrays = (matrix.data, matrix.indices, matrix.indptr, cells.counts.lib_size, cells.design, cells.mean, *codes)
     for array in arrays:
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()

@@ -143,12 +143,12 @@ def fit_ldvae(
         checks.optional(checks.integer, "max_epochs", max_epochs, 1),
         checks.number("learning_rate", learning_rate, 0, 1, low_open=True),
     )
-    data = SparseCounts(counts.matrix, counts.library, design_matrix(adata, covariates), pick_device(device))
+    data = SparseCounts(counts.matrix, counts.lib_size, design_matrix(adata, covariates), pick_device(device))
     trained = train(
         config,
         data,
         schedule,
-        mean_expression=(np.asarray(counts.matrix.sum(axis=0, dtype=np.float64)).ravel() + 0.1) / counts.library.sum(),
+        mean_expression=(np.asarray(counts.matrix.sum(axis=0, dtype=np.float64)).ravel() + 0.1) / counts.lib_size.sum(),
         validation_size=held,
         early_stopping=checks.boolean("early_stopping", early_stopping),
         seed=seed,
@@ -158,12 +158,12 @@ def fit_ldvae(
     mean, variance = encode(trained.model, data)
     model = trained.model.cpu()
     if data.device.type != "cpu":
-        data = SparseCounts(counts.matrix, counts.library, design_matrix(adata, covariates), torch.device("cpu"))
+        data = SparseCounts(counts.matrix, counts.lib_size, design_matrix(adata, covariates), torch.device("cpu"))
     return Fit(
         config=config,
         genes=counts.genes,
         cells=counts.cells,
-        library=counts.library,
+        lib_size=counts.lib_size,
         weights={k: v.numpy() for k, v in model.state_dict().items()},
         latent_mean=mean,
         latent_variance=variance,
