@@ -19,12 +19,13 @@ pip     := $(bin)/python -m pip install --disable-pip-version-check --constraint
 sources := pyproject.toml DESCRIPTION $(CONSTRAINTS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint longtest clean
+.PHONY: help demo test test-python test-r lint longtest clean
 
 help:
 	@echo "make demo       install, then the main job on real counts; tables and figures go to demo/"
 	@echo "                your own data: make demo DATA=counts.h5ad GROUPBY=cell_type [BATCH=batch] [OUT=folder]"
-	@echo "make test       install, then ruff, mypy and the tests"
+	@echo "make test       install, then ruff, mypy, the tests of the Python and of the R package"
+	@echo "make test-python, make test-r   one of them"
 	@echo "make lint       only ruff and mypy"
 	@echo "make longtest   the tests that take minutes"
 	@echo "make clean      remove .venv, demo/ and caches"
@@ -34,8 +35,14 @@ demo: $(VENV)/.demo
 	@$(bin)/python examples/demo.py --out "$(OUT)" $(if $(DATA),--data "$(DATA)") \
 	  $(if $(GROUPBY),--groupby "$(GROUPBY)") $(if $(BATCH),--batch "$(BATCH)")
 
-test: lint
+test: test-python test-r
+
+test-python: lint
 	$(bin)/python -m pytest
+
+# Needs R; on Debian as root it installs it. Leaves the R library of the tests in .r/.
+test-r: $(VENV)/.bridge
+	PYTHON=$(abspath $(bin))/python tests/bridge/test_r.sh
 
 longtest: $(VENV)/.test
 	$(bin)/python -m pytest -m longtest
@@ -46,7 +53,7 @@ lint: $(VENV)/.test
 	$(bin)/python -m mypy
 
 clean:
-	rm -rf $(VENV) demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .r r_wrapper/inst/python demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One stamp per set of packages, older than pyproject.toml, DESCRIPTION or the pins when these change.
@@ -58,6 +65,12 @@ $(VENV)/.demo: $(VENV)/.torch $(sources)
 $(VENV)/.test: $(VENV)/.torch $(sources)
 	@echo "Installing ldvae with what the tests need into $(VENV) ..."
 	@$(pip) --quiet --editable '.[test,dev]'
+	@touch $@
+
+$(VENV)/.bridge: $(VENV)/.test tests/bridge/install_r.sh
+	@tests/bridge/install_r.sh
+	@echo "Installing what puts R into Python into $(VENV) ..."
+	@$(pip) --quiet --editable '.[test,dev,bridge]'
 	@touch $@
 
 $(VENV)/.torch: $(CONSTRAINTS) | $(bin)/python

@@ -59,7 +59,7 @@ SIGNATURES = {
     "top_genes": "(loadings, *, n=10)",
     "save_fit": "(fit, path)",
     "load_fit": "(path)",
-    "add_ldvae": "(adata, fit)",
+    "add_ldvae": "(adata, fit, *, scores=None)",
 }  # fmt: skip
 PLOTS = {"plot_history", "plot_loadings", "plot_programs", "plot_differential_expression", "plot_association"}
 
@@ -268,6 +268,17 @@ def test_add_ldvae_reads_a_backed_file(fit, simulated, tmp_path):
         assert np.allclose(found.obsm["X_ldvae"], add_ldvae(simulated, fit).obsm["X_ldvae"])
     finally:
         backed.file.close()
+
+
+def test_add_ldvae_takes_program_scores_along_by_name(fit, simulated):
+    scores = get_program_scores(fit, simulated, groupby="population", kind="between")
+    found = add_ldvae(simulated, fit, scores=scores.sample(frac=1, random_state=0))
+    for column in scores.columns[1:]:
+        assert found.obs[column].tolist() == scores[column].tolist()
+    with pytest.raises(TypeError, match=r"^`scores` must be the table that get_program_scores returns\.$"):
+        add_ldvae(simulated, fit, scores=scores.drop(columns="cell"))
+    with pytest.raises(ValueError, match=r"^`scores` lacks 597 of the 600 cells of `adata`\.$"):
+        add_ldvae(simulated, fit, scores=scores[:3])
 
 
 def test_association_without_samples_is_that_of_the_scores(fit, simulated):

@@ -11,10 +11,10 @@ PACKAGE = Path(__file__).parents[1] / "python_pkg" / "ldvae"
 
 # The order in which data flows. A new module is entered here, at its place.
 ORDER = [
-    "checks", "counts", "data", "distributions", "model", "train", "fit", "canonical", "posterior", "shrinkage",
-    "factors", "replicates", "activities", "local", "shared", "populations", "groups", "moments", "pairs",
+    "version", "checks", "counts", "data", "distributions", "model", "train", "fit", "canonical", "posterior",
+    "shrinkage", "factors", "replicates", "activities", "local", "shared", "populations", "groups", "moments", "pairs",
     "contributions", "differential", "between", "deviation", "programs", "association", "tables", "drawing", "plots",
-    "simulate", "training", "results", "questions", "api", "__init__",
+    "simulate", "training", "results", "questions", "api", "bridge", "__init__",
 ]  # fmt: skip
 
 # Which of our modules may know a library: torch never leaves the engine, AnnData stays at the door.
@@ -23,7 +23,7 @@ MAY_IMPORT = {
         "data", "distributions", "model", "train", "fit", "canonical", "posterior", "factors", "activities",
         "local", "shared", "populations", "moments", "pairs", "contributions", "between", "programs", "training",
     },
-    "anndata": {"counts", "simulate"},
+    "anndata": {"counts", "simulate", "bridge"},
     "matplotlib": {"drawing", "plots"},
 }  # fmt: skip
 # Named in annotations only, never imported at run time.

@@ -62,7 +62,8 @@ def integer(name: str, value: Any, low: int, high: int | None = None) -> int:
         raise TypeError(f"`{name}` must be {wanted}, but {value!r} is a {type(value).__name__}.")
     # compared before anything is converted: a whole number may be too large for a float
     if not (low <= value <= (math.inf if high is None else high)) or not math.isfinite(value) or value != int(value):
-        raise ValueError(f"`{name}` must be {wanted}, not {str(value)[:20]}.")
+        found = f"{value:.15g}" if isinstance(value, float) else str(value)[:20]
+        raise ValueError(f"`{name}` must be {wanted}, not {found}.")
     return int(value)
 
 

@@ -185,7 +185,7 @@ def get_expression(
     )
 
 
-def add_ldvae(adata: Any, fit: Fit) -> Any:
+def add_ldvae(adata: Any, fit: Fit, *, scores: pd.DataFrame | None = None) -> Any:
     """A copy of `adata` with the fit where scanpy looks for it.
 
     Parameters
@@ -194,6 +194,8 @@ def add_ldvae(adata: Any, fit: Fit) -> Any:
         Cells with counts of the fit's genes. Not changed.
     fit
         The fit.
+    scores
+        A table of `get_program_scores` for the cells of `adata`; its columns become columns of `obs`.
 
     Returns
     -------
@@ -204,11 +206,15 @@ def add_ldvae(adata: Any, fit: Fit) -> Any:
     fit = check_fit(fit)
     active = np.flatnonzero(fit.factors["active"])
     names = np.array(factor_names(fit.config.n_latent), dtype=object)[active]
-    scores = get_latent(fit, adata)[names.tolist()].to_numpy()
+    latent = get_latent(fit, adata)
+    rows = None if scores is None else _rows_of(latent["cell"], scores)
     out = adata.to_memory() if adata.isbacked else adata.copy()
     position = pd.Index(fit.genes).get_indexer(out.var_names.astype(str))
     loadings = np.where((position >= 0)[:, None], fit.factors["loadings"][position][:, active], np.nan)
-    out.obsm["X_ldvae"] = scores
+    out.obsm["X_ldvae"] = latent[names.tolist()].to_numpy()
+    if scores is not None:
+        for column in scores.columns.drop("cell"):
+            out.obs[column] = scores[column].to_numpy()[rows]
     out.varm["ldvae_loadings"] = loadings
     out.uns["ldvae"] = {
         "factors": names.astype(str),
@@ -219,3 +225,12 @@ def add_ldvae(adata: Any, fit: Fit) -> Any:
         "seed": fit.info["seed"],
     }
     return out
+
+
+def _rows_of(cells: pd.Series, scores: pd.DataFrame) -> np.ndarray:
+    if not isinstance(scores, pd.DataFrame) or "cell" not in scores:
+        raise TypeError("`scores` must be the table that get_program_scores returns.")
+    rows: np.ndarray = pd.Index(scores["cell"]).get_indexer(pd.Index(cells))
+    if (rows < 0).any():
+        raise ValueError(f"`scores` lacks {int((rows < 0).sum())} of the {len(rows)} cells of `adata`.")
+    return rows

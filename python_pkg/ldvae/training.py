@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from .fit import Fit
 from .model import Config
 from .posterior import encode
 from .train import pick_device, schedule_for, train
+from .version import VERSION
 
 __all__ = ["fit_ldvae"]
 
@@ -170,7 +170,7 @@ def fit_ldvae(
         history=trained.history,
         factors=describe_factors(model, data, mean, variance),
         info={
-            "version": version("ldvae"),
+            "version": VERSION,
             "device": str(pick_device(device)),
             "seed": seed,
             "stopped": trained.stopped,

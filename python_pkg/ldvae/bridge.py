@@ -1,0 +1,240 @@
+"""What the R package calls: the public functions, with counts, fits and tables as plain arrays and R's words.
+
+R sends what it has: a genes × cells matrix with its names, the columns of cell data that a question needs, and
+arguments as R writes them. Back go columns, from which R builds its data.frame, or the parts of a fit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import re
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from anndata import AnnData
+
+from . import api
+from .fit import Fit
+from .model import Config
+
+__all__ = ["call", "pack_fit", "simulate", "unpack_fit"]
+
+_FIELDS = ("lib_size", "latent_mean", "latent_variance")
+_GROUPS = ("weights", "history", "factors")
+_LEVELS = ("group1", "group2", "reference")  # arguments that name levels, which may be numbers in R
+
+
+def call(
+    name: str,
+    arguments: Mapping[str, Any],
+    *,
+    fit: Fit | None = None,
+    x: Mapping[str, Any] | None = None,
+    console: Callable[[str], Any] | None = None,
+) -> dict[str, Any]:
+    """Answer one call of R.
+
+    Parameters
+    ----------
+    name
+        Which public function.
+    arguments
+        Its keyword arguments but `fit` and `adata`.
+    fit, x
+        The fit, and the cells as `_anndata` takes them, for functions that want them.
+    console
+        Writes text to R's console; progress is shown only if it is given.
+
+    Returns
+    -------
+    dict
+        `value` (a `Fit`, columns or None) or `error`, one sentence in R's words; and `warnings`, as sentences.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        try:
+            first = [] if fit is None else [fit]
+            cells = [] if x is None else [_anndata(x, None if fit is None else fit.config.layer)]
+            with _progress(console):
+                value = getattr(api, name)(*first, *cells, **{k: _argument(k, v) for k, v in dict(arguments).items()})
+            if isinstance(value, Fit) and x is not None and x["assay"] is not None:
+                value = replace(value, info=value.info | {"assay": x["assay"]})  # R's counterpart of `layer`
+            answer: dict[str, Any] = {"value": _columns(value) if isinstance(value, pd.DataFrame) else value}
+        except (ValueError, TypeError, RuntimeError, OSError, ImportError) as error:
+            answer = {"error": in_r(str(error))}
+    said = dict.fromkeys(in_r(str(w.message)) for w in caught if w.category is UserWarning)
+    return answer | {"warnings": list(said)}
+
+
+def simulate(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Simulated counts as R keeps them: `counts` (genes × cells), names, cell data, activities and the truth."""
+    answer = call("simulate_counts", arguments)
+    if "error" not in answer:
+        adata = answer["value"]
+        answer["value"] = {
+            "counts": adata.X.astype(np.float64).T,
+            "genes": adata.var_names.tolist(),
+            "cells": adata.obs_names.tolist(),
+            "cell_data": _columns(adata.obs),
+            "activity": adata.obsm["activity"],
+            "truth": dict(adata.uns["truth"]),
+        }
+    return answer
+
+
+def pack_fit(fit: Fit) -> dict[str, Any]:
+    """A fit as nested plain arrays; `meta` (JSON) has what R cannot hold: types, shapes and settings."""
+    c, info = fit.config, fit.info
+    arrays = {name: [str(value.dtype), list(value.shape)] for name, value in _flat(fit).items()}
+    return {
+        "genes": fit.genes.tolist(),
+        "cells": fit.cells.tolist(),
+        **{name: getattr(fit, name) for name in _FIELDS},
+        **{group: dict(sorted(getattr(fit, group).items())) for group in _GROUPS},  # a file keeps no order
+        "settings": {
+            **{k: v for k, v in asdict(c).items() if v is not None and isinstance(v, str | bool | int | float)},
+            **{k: v for k, v in sorted(info.items()) if v is not None},
+            "columns": [column["key"] for column in c.covariates]
+            + [c.size_factor_key] * (c.size_factor_key is not None),
+        },
+        "meta": json.dumps({"config": asdict(c), "info": info, "arrays": arrays}, sort_keys=True),
+    }
+
+
+def unpack_fit(parts: Mapping[str, Any]) -> Fit:
+    """The fit that `pack_fit` took apart, with the same bits."""
+    meta = json.loads(parts["meta"])
+
+    def array(name: str, value: Any) -> np.ndarray:
+        dtype, shape = meta["arrays"][name]
+        return np.array(value, dtype=dtype, order="C").reshape(shape)
+
+    fields: dict[str, Any] = {name: array(name, parts[name]) for name in _FIELDS}
+    fields |= {group: {k: array(f"{group}.{k}", v) for k, v in parts[group].items()} for group in _GROUPS}
+    fields |= {name: _names(parts[name]) for name in ("genes", "cells")}
+    return Fit(config=Config(**meta["config"]), info=meta["info"], **fields)
+
+
+def _flat(fit: Fit) -> dict[str, np.ndarray]:
+    grouped = {f"{group}.{k}": v for group in _GROUPS for k, v in getattr(fit, group).items()}
+    return {name: getattr(fit, name) for name in _FIELDS} | grouped
+
+
+def _names(values: Any) -> np.ndarray:
+    """Names as the engine keeps them; R sends a single one as a string."""
+    return np.array([values] if isinstance(values, str) else list(values), dtype=object)
+
+
+def _anndata(x: Mapping[str, Any], layer: str | None) -> AnnData:
+    """Cells × genes from R's genes × cells: the transpose of its CSC is the CSR wanted here, without a copy."""
+    matrix = x["counts"].T
+    obs = pd.DataFrame({k: _cell_column(v) for k, v in dict(x["cell_data"]).items()}, index=_names(x["cells"]))
+    var = pd.DataFrame({k: np.asarray(v) for k, v in dict(x["gene_data"]).items()}, index=_names(x["genes"]))
+    matrix = sp.csr_matrix(matrix) if sp.issparse(matrix) else np.asarray(matrix)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # repeated names get a sentence of ours
+        return AnnData(matrix, obs=obs, var=var, layers=None if layer is None else {layer: matrix})
+
+
+def _cell_column(column: Mapping[str, Any]) -> Any:
+    """A column of cell data: a factor as `codes` (-1 missing) and `levels`, or numbers as `values`."""
+    if "levels" in column:
+        return pd.Categorical.from_codes(np.asarray(column["codes"]), pd.Index(_names(column["levels"])))
+    values = np.asarray(column["values"], dtype=np.float64)
+    missing = np.isnan(values)
+    if np.all(missing | (values == np.round(values))) and np.all(missing | (np.abs(values) < 2**53)):
+        return pd.Series(values).astype("Int64").array  # so that a cluster is "1" and not "1.0"
+    return values
+
+
+def _argument(name: str, value: Any) -> Any:
+    if name == "covariate_keys" and value is None:
+        return ()
+    if name not in _LEVELS or isinstance(value, str):
+        return value
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_argument(name, v) for v in value]
+    return f"{value:g}" if isinstance(value, float | int) and not isinstance(value, bool) else value
+
+
+def _columns(table: pd.DataFrame) -> dict[str, Any]:
+    """Columns that R takes as they are; strings as factors, since few of them are different."""
+    out: dict[str, Any] = {}
+    for name, column in table.items():
+        if pd.api.types.is_numeric_dtype(column.dtype):  # includes bool
+            values = column.to_numpy()
+            small = values.dtype.kind == "i" and (not len(values) or np.abs(values).max() < 2**31)
+            out[str(name)] = values.astype(np.int32) if small else values
+        else:
+            known = column if isinstance(column.dtype, pd.CategoricalDtype) else pd.Categorical(column, column.unique())
+            factor = pd.Categorical(known)
+            levels = [str(level) for level in factor.categories]
+            out[str(name)] = {"codes": factor.codes.astype(np.int32), "levels": levels}
+    return out
+
+
+class _Console(io.TextIOBase):
+    """A terminal that is R's console."""
+
+    def __init__(self, write: Callable[[str], Any]) -> None:
+        self._write, self._stderr = write, sys.stderr
+
+    def write(self, text: str) -> int:
+        with contextlib.redirect_stderr(self._stderr):  # an R inside Python (rpy2) may write there, and so on for ever
+            self._write(text)
+        return len(text)
+
+    def isatty(self) -> bool:
+        return True
+
+
+@contextlib.contextmanager
+def _progress(console: Callable[[str], Any] | None) -> Iterator[None]:
+    if console is None:
+        yield
+    else:
+        with contextlib.redirect_stderr(_Console(console)):
+            yield
+
+
+# From the words of Python to those of R, in this order.
+_WORDS = [
+    (r"`adata\.(X|layers\['[^']*'\])`", "the counts of `x`"),
+    (r"if the counts are in a layer, name it with `layer`", "if the counts are in another assay, name it with `assay`"),
+    (r"adata\.(var|obs)_names_make_unique\(\)", "make.unique()"),
+    (r"a boolean column", "a logical column"),
+    (r"a column of adata\.obs", "a column of the cell data"),
+    (r"adata\.obs", "the cell data"),
+    (r"adata\.var", "the gene data"),
+    (r"`adata`", "`x`"),
+    (r"\ba (?:pandas\.)?DataFrame\b", "a data.frame"),
+    (r"\{'P0': 3\}", "c(P0 = 3)"),
+    (r"\b(estimand)='", r"\1 = '"),
+    (r"\bmust be boolean\b", "must be logical"),
+    (r"\binf\b", "Inf"),
+    (r"\bnan\b", "NaN"),
+    (r"\bTrue\b", "TRUE"),
+    (r"\bFalse\b", "FALSE"),
+    (r"\bNone\b", "NULL"),
+    (r"\bis a (str)\b", "is a character string"),
+    (r"\bis a bool\b", "is a logical"),
+    (r"\bis a NoneType\b", "is NULL"),
+    (r"\bis a (list|tuple|ndarray)\b", "is a vector"),
+    (r"\bis a dict\b", "is a list"),
+    (r"\ba list of names\b", "a character vector"),
+]
+
+
+def in_r(sentence: str) -> str:
+    """The sentence as an R user would say it."""
+    for pattern, words in _WORDS:
+        sentence = re.sub(pattern, words, sentence)
+    return sentence

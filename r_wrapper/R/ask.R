@@ -1,0 +1,60 @@
+# From an R call to the engine. `arguments` are all of a function's, by name.
+
+column_arguments <- c("groupby", "batch_key", "covariate_keys", "size_factor_key", "sample_key", "key", "within")
+
+ask <- function(name, arguments) {
+  check_given(arguments)
+  fit <- if ("fit" %in% names(arguments)) check_fit(arguments$fit)
+  optional <- name == "get_latent" && is.null(arguments[["x"]])
+  input <- if ("x" %in% names(arguments) && !optional) input_for(arguments, fit)
+  for (set in intersect(c("cells1", "cells2"), names(arguments))) {
+    if (is.numeric(arguments[[set]])) arguments[[set]] <- by_position(arguments[[set]], set, input$cells)
+  }
+  rest <- arguments[setdiff(names(arguments), c("fit", "x", "cell_data", "assay"))]
+  call_engine(name, mapply(plain_argument, rest, names(rest), SIMPLIFY = FALSE), fit, input, isTRUE(rest$progress))
+}
+
+input_for <- function(arguments, fit) {
+  given <- Filter(Negate(is.null), arguments[intersect(column_arguments, names(arguments))])
+  keys <- as.character(unlist(mapply(column_names, given, names(given), SIMPLIFY = FALSE)))
+  names(keys) <- rep(names(given), lengths(given))
+  of_fit <- as.character(unlist(fit$settings$columns))
+  keys <- c(keys, stats::setNames(of_fit, rep("fit", length(of_fit))))
+  read_input(
+    arguments$x, arguments$cell_data,
+    assay = if (is.null(fit)) arguments$assay else fit$settings$assay,
+    keys = keys[!duplicated(keys)],
+    genes = if (is.null(fit)) arguments$genes,
+    hint = fit$settings$layer
+  )
+}
+
+column_names <- function(value, argument) {
+  several <- argument == "covariate_keys"
+  if (!is.character(value) || anyNA(value) || (!several && length(value) != 1L)) {
+    stop(sprintf("`%s` must be the name%s of the cell data, not %s.", argument,
+                 if (several) "s of columns" else " of a column", described(value)), call. = FALSE)
+  }
+  value
+}
+
+# Cells by their number, as which() gives them.
+by_position <- function(positions, argument, cells) {
+  if (anyNA(positions) || any(positions < 1 | positions > length(cells) | positions != round(positions))) {
+    stop(sprintf("`%s` must hold numbers of cells from 1 to %d, names of cells, or TRUE and FALSE.", argument,
+                 length(cells)), call. = FALSE)
+  }
+  cells[positions]
+}
+
+# An argument that crosses without loss: missing values, factors and names do not.
+plain_argument <- function(value, name) {
+  if (is.atomic(value) && anyNA(value)) {
+    stop(sprintf("`%s` must not %s.", name, if (length(value) > 1L) "hold NA" else "be NA"), call. = FALSE)
+  }
+  if (is.factor(value)) value <- as.character(value)
+  if (name %in% c("path", "checkpoint") && is.character(value)) return(path.expand(value))
+  if (is.atomic(value) && !is.null(names(value))) as.list(value)
+  else if (is.logical(value) && length(value) > 1L) array(value)
+  else value
+}

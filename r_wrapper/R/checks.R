@@ -1,0 +1,38 @@
+# Is this argument what it should be? What only R can know; everything else the engine checks.
+
+check_given <- function(arguments) {
+  missing <- Filter(function(name) identical(arguments[[name]], quote(expr = )), names(arguments))
+  if (length(missing)) stop("`", missing[1], "` is missing, with no default.", call. = FALSE)
+}
+
+check_fit <- function(fit) {
+  if (!inherits(fit, "ldvae_fit")) {
+    stop("`fit` must be a fit (from fit_ldvae or load_fit), not ", described(fit), ".", call. = FALSE)
+  }
+  fit
+}
+
+check_count <- function(name, value, low) {
+  if (!is.numeric(value) || length(value) != 1L || !is.finite(value) || value < low || value %% 1) {
+    stop("`", name, "` must be a whole number of at least ", low, ", not ", substr(deparse(value)[1], 1, 20), ".",
+         call. = FALSE)
+  }
+}
+
+need_package <- function(package, what, command = "install.packages") {
+  if (!requireNamespace(package, quietly = TRUE)) {
+    stop(what, " need the package ", package, ": ", command, "(\"", package, "\").", call. = FALSE)
+  }
+}
+
+described <- function(value) {
+  if (is.null(value)) "NULL"
+  else if (is.atomic(value) && length(value) == 1L) paste0("'", value, "'")
+  else if (is.atomic(value)) sprintf("%s values", format(length(value), big.mark = ","))
+  else paste("a", class(value)[1])
+}
+
+shown <- function(values, limit = 5L) {
+  more <- if (length(values) > limit) sprintf(" and %d more", length(values) - limit) else ""
+  paste0(paste0("'", utils::head(values, limit), "'", collapse = ", "), more)
+}

@@ -1,0 +1,144 @@
+#' What a fit knows about the factors of all cells
+#'
+#' These functions read the fit alone; they need neither the cells nor the engine.
+#'
+#' @param fit A fit, from [fit_ldvae()] or [load_fit()].
+#' @return A data.frame.
+#' * `get_factors()`: one row per factor, by variance explained: `factor`; `variance_explained`, the share of the
+#'   modelled variance of centred log expression; `kl`, the nats that a cell's counts tell about its score; `n_genes`,
+#'   the number of loadings with `lfsr` below 0.05; `active`, whether it tells at least 0.1 nats about a cell and has
+#'   five such genes. Inactive factors come last.
+#' * `get_loadings()`: `gene` and one column per factor, `Z_1` ... `Z_K`: the change of log2 expression per standard
+#'   deviation of the factor. Canonical basis: centred over genes, varimax-rotated, ordered by variance explained,
+#'   signed by the heavier tail.
+#' * `get_loadings_uncertainty()`: the same for the active factors, long: `gene`, `factor`, `loading`, `std` (its
+#'   posterior standard deviation given the cells' positions) and `lfsr` (local false sign rate: the probability that
+#'   the loading has the other sign or is zero; Stephens 2017).
+#' * `get_history()`: how training went: `epoch`, `elbo_train`, `elbo_validation`, `reconstruction`, `kl`, in nats per
+#'   cell.
+#' @references
+#' Stephens (2017), False discovery rates: a new deal. Biostatistics 18(2). \doi{10.1093/biostatistics/kxw041}
+#' @seealso [top_genes()], [plot_loadings()], [population_loadings()]
+#' @examples
+#' fit <- readRDS(system.file("extdata", "fit.rds", package = "ldvae"))
+#' fit
+#' get_factors(fit)
+#' head(get_loadings(fit))
+#' head(get_loadings_uncertainty(fit))
+#' tail(get_history(fit), 2)
+#' @export
+get_factors <- function(fit) {
+  f <- check_fit(fit)$factors
+  data.frame(
+    factor = factor_names(fit),
+    variance_explained = f$variance_explained,
+    kl = f$kl,
+    n_genes = as.integer(colSums(f$loadings_lfsr < 0.05)),
+    active = f$active
+  )
+}
+
+#' @rdname get_factors
+#' @export
+get_loadings <- function(fit) {
+  loadings <- check_fit(fit)$factors$loadings
+  colnames(loadings) <- factor_names(fit)
+  data.frame(gene = fit$genes, loadings)
+}
+
+#' @rdname get_factors
+#' @export
+get_loadings_uncertainty <- function(fit) {
+  f <- check_fit(fit)$factors
+  data.frame(
+    gene = rep(fit$genes, sum(f$active)),
+    factor = rep(factor_names(fit)[f$active], each = length(fit$genes)),
+    loading = as.vector(f$loadings[, f$active]),
+    std = as.vector(f$loadings_std[, f$active]),
+    lfsr = as.vector(f$loadings_lfsr[, f$active])
+  )
+}
+
+#' @rdname get_factors
+#' @export
+get_history <- function(fit) {
+  h <- check_fit(fit)$history
+  data.frame(h[c("epoch", "elbo_train", "elbo_validation", "reconstruction", "kl")])
+}
+
+factor_names <- function(fit) paste0("Z_", seq_len(ncol(fit$factors$loadings)))
+
+#' The strongest genes of each factor or program
+#'
+#' @param loadings A table of [get_loadings()], [get_loadings_uncertainty()] or [population_loadings()].
+#' @param n How many genes of each factor or program.
+#' @return The same columns (a wide table becomes `gene`, `factor`, `loading`): the `n` rows that are largest in
+#'   absolute value, strongest first.
+#' @examples
+#' fit <- readRDS(system.file("extdata", "fit.rds", package = "ldvae"))
+#' head(top_genes(get_loadings(fit), n = 3))
+#' @export
+top_genes <- function(loadings, n = 10) {
+  if (!is.data.frame(loadings) || !"gene" %in% names(loadings)) {
+    stop("`loadings` must be a table of get_loadings, get_loadings_uncertainty or population_loadings.",
+         call. = FALSE)
+  }
+  check_count("n", n, 1)
+  if (!"loading" %in% names(loadings)) loadings <- long(loadings)
+  keys <- intersect(c("population", "kind", "program", "factor"), names(loadings))
+  group <- do.call(paste, c(unname(loadings[keys]), sep = "\r"))
+  group <- factor(group, levels = unique(group))
+  first <- order(group, -abs(loadings$loading))
+  first <- first[stats::ave(seq_along(first), group[first], FUN = seq_along) <= n]
+  loadings <- loadings[first, , drop = FALSE]
+  rownames(loadings) <- NULL
+  loadings
+}
+
+long <- function(loadings) {
+  factors <- setdiff(names(loadings), "gene")
+  data.frame(
+    gene = rep(loadings$gene, length(factors)),
+    factor = rep(factors, each = nrow(loadings)),
+    loading = unlist(loadings[factors], use.names = FALSE)
+  )
+}
+
+#' @method print ldvae_fit
+#' @export
+print.ldvae_fit <- function(x, ...) {
+  s <- x$settings
+  number <- function(n) format(n, big.mark = ",")
+  cat(sprintf("LDVAE fit of %s cells x %s genes: %d of %d factors active\n", number(length(x$cells)),
+              number(length(x$genes)), sum(x$factors$active), s$n_latent))
+  cat(sprintf("%s likelihood, %s decoder, %d epochs on %s (%s), ldvae %s\n", s$gene_likelihood, s$decoder,
+              length(x$history$epoch), s$device, s$stopped, s$version))
+  invisible(x)
+}
+
+#' Keep a fit in a file
+#'
+#' A fit is an ordinary R value, so `saveRDS()` keeps it too. The file of `save_fit()` opens in Python as well
+#' (`ldvae.load_fit`), on any machine; it holds numbers and names, no code.
+#'
+#' @param fit A fit.
+#' @param path The file; an existing one is replaced. A crash leaves the old file or the new one.
+#' @return `save_fit()`: nothing. `load_fit()`: the fit.
+#' @examples
+#' if (engine_available()) {
+#'   fit <- readRDS(system.file("extdata", "fit.rds", package = "ldvae"))
+#'   path <- tempfile(fileext = ".safetensors")
+#'   save_fit(fit, path)
+#'   load_fit(path)
+#' }
+#' @export
+save_fit <- function(fit, path) {
+  ask("save_fit", as.list(environment()))
+  invisible()
+}
+
+#' @rdname save_fit
+#' @export
+load_fit <- function(path) {
+  r_fit(ask("load_fit", as.list(environment())))
+}

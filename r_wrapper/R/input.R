@@ -1,0 +1,153 @@
+# Objects in: counts, names and cell data of a SingleCellExperiment, a Seurat object or a matrix.
+
+# What the engine takes: counts (genes x cells), names, and only those columns of cell data that the question needs.
+read_input <- function(x, cell_data, assay, keys, genes = NULL, hint = NULL) {
+  counts <- counts_of(x, assay, hint)
+  data <- cell_data_of(x, cell_data)
+  cells <- colnames(counts)
+  for (what in c("cells", "genes")) {
+    if (is.null(if (what == "cells") cells else rownames(counts))) {
+      stop("`x` has no names of ", what, "; set ", if (what == "cells") "colnames" else "rownames", "(x).",
+           call. = FALSE)
+    }
+  }
+  columns <- mapply(cell_column, keys, names(keys), MoreArgs = list(data = data, x = x), SIMPLIFY = FALSE)
+  list(
+    counts = plain_counts(counts),
+    genes = rownames(counts),
+    cells = cells,
+    cell_data = stats::setNames(columns, keys),
+    gene_data = gene_column(x, genes),
+    assay = assay
+  )
+}
+
+is_se <- function(x) methods::is(x, "SummarizedExperiment")
+
+counts_of <- function(x, assay, hint) {
+  if (is_se(x)) {
+    counts_of_se(x, assay, hint)
+  } else if (inherits(x, "Seurat")) {
+    counts_of_seurat(x, assay, hint)
+  } else if (is.matrix(x) || methods::is(x, "Matrix") || methods::is(x, "DelayedMatrix")) {
+    if (!is.null(assay)) stop("`assay` must be NULL, since `x` is a matrix.", call. = FALSE)
+    x
+  } else {
+    stop("`x` must be a SingleCellExperiment, a Seurat object or a matrix of counts (genes x cells), not a ",
+         class(x)[1], ".", call. = FALSE)
+  }
+}
+
+counts_of_se <- function(x, assay, hint) {
+  there <- SummarizedExperiment::assayNames(x)
+  assay <- choose_assay(assay, hint, there, if ("counts" %in% there) "counts")
+  counts <- SummarizedExperiment::assay(x, assay, withDimnames = FALSE)
+  dimnames(counts) <- dimnames(x)
+  counts
+}
+
+choose_assay <- function(assay, hint, there, default) {
+  if (is.null(assay)) assay <- if (!is.null(hint) && hint %in% there) hint else default
+  if (!is.character(assay) || length(assay) != 1L || !assay %in% there) {
+    has <- if (length(there)) paste0("which has ", shown(there)) else "which has none"
+    stop("`assay` must name an assay of `x`, ", has, if (is.null(assay)) ": name the one with raw counts."
+         else sprintf(", not '%s'.", paste(assay, collapse = "', '")), call. = FALSE)
+  }
+  assay
+}
+
+counts_of_seurat <- function(x, assay, hint) {
+  there <- SeuratObject::Assays(x)
+  default <- SeuratObject::DefaultAssay(x)
+  if (is.null(assay) && inherits(x[[default]], "SCTAssay") && "RNA" %in% there) {
+    message("Counts are taken from the assay 'RNA', since those of '", default, "' are corrected; see `assay`.")
+    default <- "RNA"
+  }
+  assay <- choose_assay(assay, hint, there, default)
+  counts <- seurat_layer(x[[assay]])
+  if (is.null(counts) || !all(dim(counts))) {
+    stop("`assay`: '", assay, "' has no counts; name another assay of `x` (", shown(there), ").", call. = FALSE)
+  }
+  missing <- setdiff(colnames(x), colnames(counts))
+  if (length(missing)) {
+    stop("`assay`: '", assay, "' lacks ", length(missing), " of the ", ncol(x), " cells of `x`.", call. = FALSE)
+  }
+  if (identical(colnames(counts), colnames(x))) counts else counts[, colnames(x), drop = FALSE]
+}
+
+# Counts of an assay of Seurat 3 and 4, or of 5, where they may be split over layers (one per sample, say).
+seurat_layer <- function(assay) {
+  if (!inherits(assay, "StdAssay")) return(methods::slot(assay, "counts"))
+  of_seurat5 <- function(name) getExportedValue("SeuratObject", name) # absent from SeuratObject 4
+  layers <- of_seurat5("Layers")(assay, search = "counts")
+  if (length(layers) > 1L) assay <- of_seurat5("JoinLayers")(assay, layers = "counts", new = "counts")
+  if (length(layers)) of_seurat5("LayerData")(assay, layer = "counts")
+}
+
+# A sparse or dense matrix that crosses as it is; files and other storage are read.
+plain_counts <- function(m) {
+  if (methods::is(m, "dgCMatrix")) {
+    m
+  } else if (is.matrix(m)) {
+    if (!is.numeric(m) && !is.logical(m)) stop("`x` must hold numbers, not ", typeof(m), ".", call. = FALSE)
+    unname(m)
+  } else if (methods::is(m, "Matrix")) {
+    methods::as(methods::as(methods::as(m, "dMatrix"), "generalMatrix"), "CsparseMatrix")
+  } else {
+    methods::as(m, "dgCMatrix")
+  }
+}
+
+cell_data_of <- function(x, cell_data) {
+  if (is_se(x) || inherits(x, "Seurat")) {
+    if (!is.null(cell_data)) stop("`cell_data` must be NULL, since `x` has its own.", call. = FALSE)
+    return(if (is_se(x)) SummarizedExperiment::colData(x) else cbind(x[[]], ident = SeuratObject::Idents(x)))
+  }
+  if (is.null(cell_data)) return(data.frame(row.names = seq_len(ncol(x))))
+  if (!is.data.frame(cell_data) && !methods::is(cell_data, "DataFrame")) {
+    stop("`cell_data` must be a data.frame with one row per cell, not a ", class(cell_data)[1], ".", call. = FALSE)
+  }
+  if (nrow(cell_data) != ncol(x)) {
+    stop(sprintf("`cell_data` must have one row for each of the %d cells (columns) of `x`, not %d.",
+                 ncol(x), nrow(cell_data)), call. = FALSE)
+  }
+  named <- is.data.frame(cell_data) && .row_names_info(cell_data) > 0L
+  if (named && !identical(rownames(cell_data), colnames(x))) {
+    if (!setequal(rownames(cell_data), colnames(x))) {
+      stop("`cell_data` has row names that are not the cells (columns) of `x`.", call. = FALSE)
+    }
+    cell_data <- cell_data[colnames(x), , drop = FALSE]
+  }
+  cell_data
+}
+
+# A column of cell data: numbers, or codes (-1: missing) and levels.
+cell_column <- function(key, argument, data, x) {
+  where <- if (is_se(x)) "colData(x)" else if (inherits(x, "Seurat")) "the meta data of `x`" else "`cell_data`"
+  if (!key %in% colnames(data)) {
+    there <- if (ncol(data)) paste0(" (", shown(colnames(data), 8L), ")") else ", which has none"
+    stop(sprintf("`%s` must name a column of %s%s, not '%s'.", argument, where, there, key), call. = FALSE)
+  }
+  value <- data[[key]]
+  if (methods::is(value, "Rle") || length(dim(value)) == 1L) value <- as.vector(value)
+  if (!is.atomic(value) || !is.null(dim(value))) {
+    stop(sprintf("`%s`: the column '%s' must hold labels or numbers, not a %s.", argument, key, class(value)[1]),
+         call. = FALSE)
+  }
+  left_out <- sum(is.na(value))
+  if (left_out && argument %in% c("groupby", "key", "within", "sample_key")) {
+    message(sprintf("%d of %d cells have no '%s' and take no part.", left_out, length(value), key))
+  }
+  if (is.numeric(value) && !is.factor(value)) return(list(values = array(as.double(value))))
+  if (!is.factor(value)) value <- factor(value, levels = sort(unique(as.character(value)), method = "radix"))
+  codes <- as.integer(value) - 1L
+  codes[is.na(codes)] <- -1L
+  list(codes = array(codes), levels = as.list(levels(value)))
+}
+
+# Genes may be named by a logical column of the gene data.
+gene_column <- function(x, genes) {
+  if (!is.character(genes) || length(genes) != 1L) return(list())
+  data <- if (is_se(x)) SummarizedExperiment::rowData(x) else list()
+  if (genes %in% names(data)) stats::setNames(list(array(data[[genes]])), genes) else list()
+}

@@ -1,0 +1,129 @@
+# Objects out: the embedding with its loadings where Bioconductor and Seurat keep them, and simulated counts.
+
+#' Put a fit into the object: embedding and loadings
+#'
+#' @param x A SingleCellExperiment or a Seurat object with counts of the fit's genes.
+#' @inheritParams get_factors
+#' @param scores A table of [get_program_scores()] for the cells of `x`: its columns become cell data, ready for
+#'   `scater::plotReducedDim(colour_by = )` or `FeaturePlot(features = )`.
+#' @return A changed copy of `x`. A SingleCellExperiment has `reducedDim(x, "LDVAE")`, a LinearEmbeddingMatrix: the
+#'   scores of the active factors (`sampleFactors`), their loadings in log2 units per standard deviation
+#'   (`featureLoadings`) and what [get_factors()] says of them (`factorData`). A Seurat object has the reduction
+#'   `"ldvae"` with key `LDVAE_`, for `DimPlot(reduction = "ldvae")`, `VizDimLoadings()`, `DimHeatmap()` or
+#'   `RunUMAP(reduction = "ldvae", dims = ...)`; its dimension 1 is the first active factor.
+#' @examples
+#' if (engine_available() && requireNamespace("SingleCellExperiment", quietly = TRUE)) {
+#'   sce <- simulate_counts(n_cells = 300, n_genes = 100, program_size = 10)
+#'   fit <- fit_ldvae(sce, n_latent = 5, max_epochs = 10)
+#'   scores <- get_program_scores(fit, sce, groupby = "population", kind = "between")
+#'   sce <- add_ldvae(sce, fit, scores = scores)
+#'   SingleCellExperiment::reducedDim(sce, "LDVAE")
+#' }
+#' @export
+add_ldvae <- function(x, fit, scores = NULL) {
+  check_given(as.list(environment()))
+  if (!methods::is(x, "SingleCellExperiment") && !inherits(x, "Seurat")) {
+    stop("`x` must be a SingleCellExperiment or a Seurat object, not ", described(x), ".", call. = FALSE)
+  }
+  factors <- get_factors(fit)
+  factors <- factors[factors$active, ]
+  if (!nrow(factors)) stop("`fit` has no active factor, so there is nothing to add.", call. = FALSE)
+  latent <- get_latent(fit, x)
+  embedding <- as.matrix(latent[factors$factor])
+  rownames(embedding) <- latent$cell
+  loadings <- as.matrix(get_loadings(fit)[factors$factor])
+  rownames(loadings) <- fit$genes
+  if (!is.null(scores)) x <- add_scores(x, scores)
+  if (is_se(x)) add_to_sce(x, embedding, loadings, factors) else add_to_seurat(x, embedding, loadings, fit)
+}
+
+add_scores <- function(x, scores) {
+  if (!is.data.frame(scores) || !"cell" %in% names(scores)) {
+    stop("`scores` must be the table that get_program_scores returns.", call. = FALSE)
+  }
+  rows <- match(colnames(x), scores$cell)
+  if (anyNA(rows)) {
+    stop(sprintf("`scores` lacks %d of the %d cells of `x`.", sum(is.na(rows)), length(rows)), call. = FALSE)
+  }
+  for (name in setdiff(names(scores), "cell")) {
+    column <- gsub("[^[:alnum:]._]", "_", name) # FeaturePlot() takes no other characters
+    if (is_se(x)) SummarizedExperiment::colData(x)[[column]] <- scores[[name]][rows]
+    else x[[column]] <- scores[[name]][rows]
+  }
+  x
+}
+
+add_to_sce <- function(x, embedding, loadings, factors) {
+  facts <- S4Vectors::DataFrame(factors, row.names = factors$factor)
+  SingleCellExperiment::reducedDim(x, "LDVAE") <-
+    SingleCellExperiment::LinearEmbeddingMatrix(embedding, loadings, factorData = facts)
+  x
+}
+
+add_to_seurat <- function(x, embedding, loadings, fit) {
+  colnames(embedding) <- colnames(loadings) <- paste0("LDVAE_", seq_len(ncol(embedding)))
+  assay <- fit$settings$assay
+  if (is.null(assay) || !assay %in% SeuratObject::Assays(x)) assay <- SeuratObject::DefaultAssay(x)
+  x[["ldvae"]] <- SeuratObject::CreateDimReducObject(
+    embeddings = embedding, loadings = loadings, stdev = unname(apply(embedding, 2L, stats::sd)), key = "LDVAE_",
+    assay = assay
+  )
+  x
+}
+
+#' Simulate negative binomial counts with planted gene programs
+#'
+#' Each population has markers that tell it from the others, and a program of its own: genes that go up and down
+#' together from cell to cell, in this population only. Programs shared by all or half of the populations, batches,
+#' samples and a treatment come on top. All effects add up on the log scale; expression is the softmax of the sum.
+#'
+#' @param n_cells,n_genes,n_populations Size of the data. Populations are named P0, P1, ..., genes G0, G1, ..., cells
+#'   C0, C1, ...
+#' @param program_size Genes per program (and per treatment), drawn from the better expressed half of the genes.
+#' @param amplitude Mean absolute loading of a program's genes, in natural log units per standard deviation of its
+#'   activity. Own and partial programs have genes of both signs, the first shared program only positive ones.
+#' @param n_shared,n_partial Programs active in all populations, and in half of them.
+#' @param null_populations Populations without a program of their own, by name.
+#' @param rewired_populations Populations in which the first shared program drives other genes in place of half of its
+#'   own, by name.
+#' @param n_identity Marker genes per population (a quarter of them down), limited to `n_genes`.
+#' @param smallest_share No population is expected to have less than about this share of the cells.
+#' @param n_batches Batches, crossed with everything else; each shifts all genes by normal amounts (standard deviation
+#'   0.15).
+#' @param n_samples Samples (donors), crossed with populations; 0 for none. Every second one (S1, S3, ...) is treated.
+#' @param sample_std,n_sample_genes Standard deviation of a sample's shifts, and the number of genes shifted.
+#' @param treatment_effect Mean absolute shift of `program_size` genes in treated samples, in natural log units; 0
+#'   leaves the labels void.
+#' @param library_size Median expected total count of a cell.
+#' @param depth Multiplier of the library size of some populations, such as `c(P0 = 3)`.
+#' @param inverse_dispersion Median of the genes' inverse dispersion (variance mu + mu^2 / inverse dispersion).
+#' @param seed Same arguments and seed: same counts, also from Python.
+#' @return A SingleCellExperiment with the assay `counts`; cell data `population`, `batch` and, with samples, `sample`
+#'   and `treatment`; `reducedDim(x, "activity")`, the activity of the own program, then of each shared and partial one;
+#'   and `metadata(x)$truth`, a list of all effects in natural log units (`programs`, `shared`, `active`, `rewired`,
+#'   `identity`, `means`, `batch_shift`, `sample_shift`, `treatment`, `inverse_dispersion`, `share`).
+#' @examples
+#' if (engine_available() && requireNamespace("SingleCellExperiment", quietly = TRUE)) {
+#'   simulate_counts(n_cells = 100, n_genes = 50, program_size = 5)
+#' }
+#' @export
+simulate_counts <- function(n_cells = 2000, n_genes = 1000, n_populations = 4, program_size = 40, amplitude = 0.8,
+                            n_shared = 1, n_partial = 0, null_populations = character(),
+                            rewired_populations = character(), n_identity = 60, smallest_share = 0.03, n_batches = 2,
+                            n_samples = 0, sample_std = 0.3, n_sample_genes = 100, treatment_effect = 0,
+                            library_size = 800, depth = NULL, inverse_dispersion = 3.3, seed = 0) {
+  arguments <- as.list(environment())
+  need_package("SingleCellExperiment", "Simulated counts", "BiocManager::install")
+  made <- simulated(mapply(plain_argument, arguments, names(arguments), SIMPLIFY = FALSE))
+  counts <- made$counts
+  dimnames(counts) <- list(made$genes, made$cells)
+  activity <- made$activity
+  rownames(activity) <- made$cells
+  data <- lapply(made$cell_data, function(v) factor(v$levels[v$codes + 1L], v$levels))
+  SingleCellExperiment::SingleCellExperiment(
+    list(counts = counts),
+    colData = S4Vectors::DataFrame(data, row.names = made$cells),
+    reducedDims = list(activity = activity),
+    metadata = list(truth = made$truth)
+  )
+}

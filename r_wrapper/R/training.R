@@ -1,0 +1,56 @@
+#' Fit one linearly decoded variational autoencoder (LDVAE) to all cells
+#'
+#' Labels are never used: train once, and look at every population afterwards.
+#'
+#' @param x Raw counts: a SingleCellExperiment, a Seurat object (of version 3, 4 or 5, layers joined or split), or a
+#'   genes x cells matrix (sparse, dense, or backed by a file) with `cell_data`.
+#' @param genes Genes to model: their names, such as `VariableFeatures(x)`, or the name of a logical column of
+#'   `rowData(x)`. Library sizes come from all genes of `x`. All genes if `NULL`.
+#' @param batch_key,covariate_keys Columns of cell data whose effect on each gene is taken out of the factors: a batch,
+#'   and any categorical or numeric covariates. In a Seurat object `"ident"` are its identities.
+#' @param size_factor_key Column of cell data with size factors to use in place of total counts.
+#' @param assay Assay with the raw counts; by default `"counts"`, in a Seurat object its default assay. Later calls
+#'   with the fit take the same.
+#' @param n_latent Upper bound on the number of factors; those that the data do not support are reported as inactive.
+#' @param n_hidden,n_layers,dropout_rate Width, depth and dropout of the encoder (and of a non-linear decoder, without
+#'   dropout).
+#' @param gene_likelihood `"nb"` (negative binomial), `"zinb"` (with excess zeros, one probability per gene) or
+#'   `"poisson"`.
+#' @param latent_distribution `"normal"`, or `"ln"`: logistic normal, so that the latent of a cell sums to one.
+#' @param decoder `"linear"`, or `"nonlinear"`: scVI's, whose loadings are the best linear approximation.
+#' @param loadings_prior `"ard"`: loadings have a posterior, with a normal prior per factor whose width is learnt;
+#'   `"none"`: loadings are points.
+#' @param max_epochs,batch_size,learning_rate Length and pace of training; by default set from the number of cells.
+#' @param validation_size Share of cells held out to choose the best epoch.
+#' @param early_stopping End when the held-out ELBO has not improved for a fifth of `max_epochs`.
+#' @param checkpoint File that keeps the state of training; if it exists, training continues from it.
+#' @param seed Same seed, device and threads: same numbers, also from Python.
+#' @param device `"auto"` (a CUDA graphics card if there is one), `"cpu"`, `"cuda"` or `"cuda:0"`.
+#' @param progress Show a progress bar (in an interactive session). Interrupt training by Ctrl-C, Esc or the stop
+#'   button: the fit of the best epoch so far is returned.
+#' @param cell_data If `x` is a matrix, a data.frame with one row per cell; `NULL` for the other objects, which have
+#'   their own.
+#' @return A fit: an ordinary list of numbers and names that prints a short summary and survives `saveRDS()`. Read it
+#'   with [get_factors()], [get_loadings()] and the functions that take it. `x` is not changed; see [add_ldvae()].
+#' @references
+#' Svensson, Gayoso, Yosef and Pachter (2020), Interpretable factor models of single-cell RNA-seq via variational
+#' autoencoders. Bioinformatics 36(11). \doi{10.1093/bioinformatics/btaa169}
+#' @examples
+#' if (engine_available()) {
+#'   sce <- simulate_counts(n_cells = 300, n_genes = 100, program_size = 10)
+#'   fit <- fit_ldvae(sce, batch_key = "batch", n_latent = 5, max_epochs = 10)
+#'   fit
+#' }
+#' @export
+fit_ldvae <- function(x, genes = NULL, batch_key = NULL, covariate_keys = character(), size_factor_key = NULL,
+                      assay = NULL, n_latent = 30, n_hidden = 128, n_layers = 1, dropout_rate = 0.1,
+                      gene_likelihood = "nb", latent_distribution = "normal", decoder = "linear",
+                      loadings_prior = "ard", max_epochs = NULL, batch_size = NULL, learning_rate = 5e-3,
+                      validation_size = 0.1, early_stopping = TRUE, checkpoint = NULL, seed = 0, device = "auto",
+                      progress = TRUE, cell_data = NULL) {
+  fit <- r_fit(ask("fit_ldvae", as.list(environment())))
+  if (fit$settings$stopped == "interrupted") {
+    message("Interrupted: this is the fit of the best epoch so far, number ", fit$settings$best_epoch, ".")
+  }
+  fit
+}

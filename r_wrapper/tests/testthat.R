@@ -1,0 +1,4 @@
+library(testthat)
+library(ldvae)
+
+test_check("ldvae")

@@ -1,0 +1,70 @@
+test_that("a fit prints a short summary", {
+  expect_output(print(shipped()), "^LDVAE fit of 400 cells x 120 genes: [1-5] of 5 factors active\nnb likelihood")
+})
+
+test_that("tables of a fit need no engine and have their columns", {
+  fit <- shipped()
+  factors <- get_factors(fit)
+  expect_named(factors, c("factor", "variance_explained", "kl", "n_genes", "active"))
+  expect_identical(factors$factor, paste0("Z_", 1:5))
+  expect_false(is.unsorted(-factors$variance_explained[factors$active]))
+  expect_gt(sum(factors$active), 1)
+  loadings <- get_loadings(fit)
+  expect_named(loadings, c("gene", paste0("Z_", 1:5)))
+  expect_identical(loadings$gene, paste0("G", 0:119))
+  long <- get_loadings_uncertainty(fit)
+  expect_named(long, c("gene", "factor", "loading", "std", "lfsr"))
+  expect_identical(unique(long$factor), factors$factor[factors$active])
+  expect_identical(long$loading[long$factor == "Z_2"], loadings$Z_2)
+  expect_identical(as.vector(table(long$factor[long$lfsr < 0.05])), factors$n_genes[factors$active])
+  history <- get_history(fit)
+  expect_named(history, c("epoch", "elbo_train", "elbo_validation", "reconstruction", "kl"))
+  expect_equal(history$elbo_train, history$reconstruction - history$kl)
+})
+
+test_that("top_genes takes the largest of each factor, strongest first", {
+  loadings <- data.frame(gene = letters[1:4], Z_1 = c(1, -3, 2, 0), Z_2 = c(0, 0.5, -0.5, 4))
+  expect_identical(top_genes(loadings, n = 2), data.frame(
+    gene = c("b", "c", "d", "b"), factor = c("Z_1", "Z_1", "Z_2", "Z_2"), loading = c(-3, 2, 4, 0.5)
+  ))
+  programs <- data.frame(population = "A", program = c("own_2", "own_1", "own_2"), gene = letters[1:3],
+                         loading = c(1, 2, -3))
+  expect_identical(top_genes(programs, n = 1)$gene, c("c", "b"))
+  expect_identical(top_genes(programs, n = 10)$program, c("own_2", "own_2", "own_1"))
+})
+
+test_that("what is no fit or no table is refused", {
+  expect_identical(error_of(get_factors(1)), "`fit` must be a fit (from fit_ldvae or load_fit), not '1'.")
+  expect_identical(error_of(get_loadings(list())), "`fit` must be a fit (from fit_ldvae or load_fit), not a list.")
+  expect_identical(error_of(top_genes(1:3)),
+                   "`loadings` must be a table of get_loadings, get_loadings_uncertainty or population_loadings.")
+  expect_identical(error_of(top_genes(get_loadings(shipped()), n = 0)),
+                   "`n` must be a whole number of at least 1, not 0.")
+})
+
+test_that("a fit survives saveRDS, with the same bits and the same answers", {
+  fit <- fitted()
+  path <- tempfile(fileext = ".rds")
+  saveRDS(fit, path)
+  again <- readRDS(path)
+  expect_identical(again, fit)
+  before <- get_latent(fit, simulated())
+  quick_fit(simulated()) # another fit, so that the engine forgets this one
+  expect_identical(get_latent(again, simulated()), before)
+})
+
+test_that("a fit survives its file", {
+  fit <- fitted()
+  path <- tempfile(fileext = ".safetensors")
+  save_fit(fit, path)
+  again <- load_fit(path)
+  expect_identical(again, fit)
+  expect_match(error_of(load_fit("nowhere.safetensors")), "^`path` must be a file written by save_fit")
+  expect_match(error_of(save_fit(fit, "no/such/folder/x")), "^`path` must be in an existing folder")
+})
+
+test_that("the same seed gives the same fit, and another seed another", {
+  again <- quick_fit(simulated(), batch_key = "batch")
+  expect_identical(again, fitted())
+  expect_false(identical(quick_fit(simulated(), batch_key = "batch", seed = 1)$latent_mean, again$latent_mean))
+})

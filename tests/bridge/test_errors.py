@@ -1,0 +1,91 @@
+"""Errors of the engine arrive in R as one sentence in R's words; warnings as warnings; the session lives on."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from ldvae import bridge
+
+ERRORS = [
+    ("fit_ldvae(sce, n_latent = 0)", "`n_latent` must be a whole number of at least 1 and at most 1000, not 0."),
+    ("fit_ldvae(sce, n_latent = 2.5)", "`n_latent` must be a whole number of at least 1 and at most 1000, not 2.5."),
+    ("fit_ldvae(sce, n_latent = 'ten')",
+     "`n_latent` must be a whole number of at least 1 and at most 1000, but 'ten' is a character string."),
+    ("fit_ldvae(sce, n_latent = TRUE)",
+     "`n_latent` must be a whole number of at least 1 and at most 1000, but TRUE is a logical."),
+    ("fit_ldvae(sce, n_latent = NULL)",
+     "`n_latent` must be a whole number of at least 1 and at most 1000, but NULL is NULL."),
+    ("fit_ldvae(sce, progress = 1)", "`progress` must be TRUE or FALSE, not 1.0."),
+    ("fit_ldvae(sce, seed = NA)", "`seed` must not be NA."),
+    ("fit_ldvae(sce, learning_rate = Inf)", "`learning_rate` must be a number more than 0 and at most 1, not Inf."),
+    ("fit_ldvae(sce, genes = 'nothing')",
+     "`genes` must be a logical column of the gene data or names of genes, and 'nothing' is neither."),
+    ("fit_ldvae(sce, covariate_keys = 'batch', batch_key = 'batch')",
+     "`covariate_keys` must not repeat the `batch_key` 'batch'."),
+    ("population_loadings(fit, sce)", "`groupby` is missing, with no default."),
+    ("population_loadings(fit, sce, groupby = 'population', kind = 'own')",
+     "`kind` must be one of 'between', 'within', 'specific', 'deviation', not 'own'."),
+    ("population_loadings(fit, sce, groupby = 'population', reference = 'B')",
+     "`reference` must name populations of 'population' ('P0', 'P1', 'P2'), not 'B'."),
+    ("differential_expression(fit, sce, groupby = 'population', estimand = 'cell', sample_key = 'sample')",
+     "`sample_key` needs estimand = 'mean': pairs of cells have no samples to compare."),
+    ("differential_expression(fit, sce, cells1 = c(TRUE, FALSE))",
+     "`cells1` is a mask of 2 cells, but `x` has 500."),
+    ("differential_expression(fit, sce)",
+     "`groupby` must name a column of the cell data, or `cells1` some cells; both are missing."),
+    ("get_expression(fit, sce, genes = 'Hbb')", "`genes` must name genes of the fit, and 1 are not: 'Hbb'."),
+    ("get_latent(fit, sce[1:100, ])",
+     "50 of 150 genes are not in `x`: 'G100', 'G101', 'G102', 'G103', 'G104' and 45 more."),
+    ("get_latent(1)", "`fit` must be a fit (from fit_ldvae or load_fit), not '1'."),
+    ("load_fit('nowhere')", "`path` must be a file written by save_fit, and there is none at 'nowhere'."),
+    ("simulate_counts(null_populations = 'P9')",
+     "`null_populations` must be one of 'P0', 'P1', 'P2', 'P3', not 'P9'."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("code", "message"), ERRORS)
+def test_errors_are_one_sentence(session, code, message):
+    assert session.error(code) == message
+
+
+def test_the_session_lives_on(session):
+    session.error("fit_ldvae(sce, n_latent = 0)")
+    assert session("nrow(get_latent(fit))")[0] == 500
+
+
+def test_warnings_are_warnings(session):
+    session("x <- sce; x$group <- c(rep('a', 3), rep(c('b', 'c'), length.out = 497))")
+    session("said <- NULL; withCallingHandlers(invisible(population_programs(fit, x, groupby = 'group', "
+            "kind = 'between')), warning = function(w) { said <<- c(said, conditionMessage(w)); "
+            "invokeRestart('muffleWarning') })")  # fmt: skip
+    assert session.strings("said") == ["Populations with fewer than 5 cells are left out: 'a'."]
+
+
+def sentences():
+    """Every text in the engine that an error or a warning may say, with `{}` for what is filled in."""
+    for path in Path(bridge.__file__).parent.glob("*.py"):
+        if path.stem in ("bridge", "drawing", "plots"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Raise | ast.Call) and (
+                isinstance(node, ast.Raise) or getattr(node.func, "attr", "") == "warn"
+            ):
+                for text in ast.walk(node):
+                    if isinstance(text, ast.JoinedStr):
+                        yield "".join(v.value if isinstance(v, ast.Constant) else "x" for v in text.values)
+                    elif isinstance(text, ast.Constant) and isinstance(text.value, str):
+                        yield text.value
+
+
+def test_no_sentence_speaks_python_to_r():
+    said = [bridge.in_r(text) for text in sentences()]
+    assert len(said) > 80
+    said = [
+        s for s in said if "must be an AnnData" not in s and "`layer`" not in s
+    ]  # R makes the AnnData, without layers
+    foreign = [
+        s for s in said if re.search(r"adata|\bTrue\b|\bFalse\b|\bNone\b|DataFrame|AnnData|\blayer\b|\bpip\b", s)
+    ]
+    assert foreign == [], foreign

@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# All tests of the R package: build with vignettes, R CMD check, SeuratObject 5, R inside Python, the examples.
+# PYTHON names the Python with the engine's packages and rpy2; tests/bridge/install_r.sh comes before.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+: "${PYTHON:=$PWD/.venv/bin/python}"
+export RETICULATE_PYTHON=$PYTHON R_LIBS="$PWD/.r/lib" _R_CHECK_FORCE_SUGGESTS_=false
+version=$(sed -n 's/^Version: //p' DESCRIPTION)
+
+echo "== R CMD build, with vignettes"
+rm -rf .r/check && mkdir -p .r/check
+(cd r_wrapper && Rscript --vanilla bootstrap.R)
+(cd .r/check && R CMD build ../../r_wrapper)
+
+echo "== R CMD check"
+# The vignettes have just been built, and the PDF manual would need LaTeX.
+(cd .r/check && R CMD check --no-manual --no-vignettes --no-build-vignettes "ldvae_$version.tar.gz")
+if grep -E '^Status:.*(ERROR|WARNING)' .r/check/ldvae.Rcheck/00check.log; then exit 1; fi
+
+export R_LIBS="$PWD/.r/check/ldvae.Rcheck:$R_LIBS"
+echo "== SeuratObject 5"
+(cd r_wrapper/tests/testthat && R_LIBS="$OLDPWD/.r/seurat5:$R_LIBS" Rscript -e '
+  library(testthat); library(ldvae); cat("SeuratObject", format(packageVersion("SeuratObject")), "\n")
+  test_file("test-seurat.R", package = "ldvae", reporter = "summary", stop_on_failure = TRUE)')
+
+echo "== R inside Python"
+"$PYTHON" -m pytest tests/bridge
+
+echo "== examples"
+for example in examples/*.R; do
+  echo "$example"
+  Rscript "$example" >/dev/null
+done
