@@ -19,7 +19,7 @@ pip     := $(bin)/python -m pip install --disable-pip-version-check --constraint
 sources := pyproject.toml DESCRIPTION $(CONSTRAINTS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-python test-r lint longtest clean
+.PHONY: help demo test test-python test-r document lint longtest clean
 
 help:
 	@echo "make demo       install, then the main job on real counts; tables and figures go to demo/"
@@ -43,6 +43,10 @@ test-python: lint
 # Needs R; on Debian as root it installs it. Leaves the R library of the tests in .r/.
 test-r: $(VENV)/.bridge
 	PYTHON=$(abspath $(bin))/python tests/bridge/test_r.sh
+
+# Help pages and NAMESPACE of the R package from its comments; needs roxygen2.
+document: $(VENV)/.bridge
+	cd r_wrapper && R_LIBS=../.r/lib Rscript -e 'roxygen2::roxygenise(".", load_code = "source")'
 
 longtest: $(VENV)/.test
 	$(bin)/python -m pytest -m longtest
