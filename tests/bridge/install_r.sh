@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 packages=(r-base-core r-base-dev libtirpc-dev pandoc
-  r-bioc-biocstyle r-bioc-delayedarray r-bioc-hdf5array r-bioc-singlecellexperiment
+  r-bioc-bioccheck r-bioc-biocstyle r-bioc-delayedarray r-bioc-hdf5array r-bioc-singlecellexperiment
   r-cran-ggplot2 r-cran-ggrepel r-cran-here r-cran-jsonlite r-cran-knitr r-cran-matrix r-cran-patchwork r-cran-png
   r-cran-rappdirs r-cran-rcpp r-cran-rcppeigen r-cran-rcpptoml r-cran-rlang r-cran-rmarkdown r-cran-seurat
   r-cran-seuratobject r-cran-spam r-cran-testthat r-cran-withr)

@@ -19,6 +19,15 @@ echo "== R CMD check"
 if grep -E '^Status:.*(ERROR|WARNING)' .r/check/ldvae.Rcheck/00check.log; then exit 1; fi
 
 export R_LIBS="$PWD/.r/check/ldvae.Rcheck:$R_LIBS"
+echo "== BiocCheck"
+# Without what asks a server, or is about a submission.
+(cd .r/check && Rscript -e '
+  found <- suppressMessages(BiocCheck::BiocCheck("'"ldvae_$version.tar.gz"'", `no-check-bioc-help` = TRUE,
+    `no-check-CRAN` = TRUE, `no-check-version-num` = TRUE, `no-check-deprecated` = TRUE, `no-check-remotes` = TRUE,
+    `no-check-bioc-views` = TRUE))
+  cat(length(found$error), "errors,", length(found$warning), "warnings\n")
+  q(status = length(found$error) > 0)' 2>/dev/null | tail -1)
+
 echo "== SeuratObject 5"
 (cd r_wrapper/tests/testthat && R_LIBS="$OLDPWD/.r/seurat5:$R_LIBS" Rscript -e '
   library(testthat); library(ldvae); cat("SeuratObject", format(packageVersion("SeuratObject")), "\n")

@@ -13,7 +13,6 @@ in_new_session <- function(code, environment = character()) {
 expect_said <- function(out, text) expect_match(out, text, fixed = TRUE)
 
 test_that("without Python one sentence says what to do, and tables and pictures of a fit still work", {
-  skip_on_cran()
   out <- in_new_session(c(
     "fit <- readRDS(system.file('extdata', 'fit.rds', package = 'ldvae'))",
     "cat('rows:', nrow(get_loadings(fit)), nrow(get_factors(fit)), nrow(top_genes(get_loadings(fit), n = 2)), '\\n')",
