@@ -6,5 +6,5 @@ if (dir.exists(source)) {
   dir.create(target, recursive = TRUE)
   stopifnot(file.copy(list.files(source, "[.](py|typed)$", full.names = TRUE), target))
 } else if (!file.exists(file.path(target, "bridge.py"))) {
-  stop("the engine is missing: install from the whole repository, in which python_pkg stands beside r_wrapper")
+  stop("the engine of ldvae is missing: install from the folder r_wrapper of the whole repository")
 }

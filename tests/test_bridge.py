@@ -123,6 +123,8 @@ def test_a_mistake_of_the_engine_is_not_hidden(monkeypatch, fit):
         ("`x` must be True or False, not None.", "`x` must be TRUE or FALSE, not NULL."),
         ("`depth` must map populations to multipliers, such as {'P0': 3}, not inf.",
          "`depth` must map populations to multipliers, such as c(P0 = 3), not Inf."),
+        ("must be a name, not 1.0, [2.0, -3.0] or 'v1.0', but 3 is a int",
+         "must be a name, not 1, [2, -3] or 'v1.0', but 3 is a number"),
         ("needs estimand='mean'", "needs estimand = 'mean'"),
         ("Nonetheless information is Truely kept", "Nonetheless information is Truely kept"),
     ],

@@ -304,7 +304,7 @@ def test_what_is_no_anndata():
     assert sentence(TypeError, read_counts, DENSE) == "`adata` must be an AnnData, not a numpy.ndarray."
     assert sentence(TypeError, read_cells, None) == "`adata` must be an AnnData, not a builtins.NoneType."
     message = sentence(ValueError, read_counts, adata_of(np.zeros((0, 4))))
-    assert message == "`adata` must have cells and genes, but its shape is 0 × 4."
+    assert message == "`adata` must have cells and genes, but has 0 and 4."
 
 
 def test_layers_that_are_not_there():

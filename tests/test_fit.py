@@ -136,6 +136,14 @@ def test_the_folder_must_be_there(fit, tmp_path):
     )
 
 
+def test_a_file_that_cannot_be_written_gets_a_sentence_and_leaves_nothing(fit, tmp_path):
+    (tmp_path / "x").mkdir()  # a folder in the way
+    assert sentence(OSError, save_fit, fit, tmp_path / "x").startswith(
+        f"`path`: the fit could not be written to {str(tmp_path / 'x')!r} ("
+    )
+    assert [p.name for p in tmp_path.iterdir()] == ["x"]
+
+
 def test_only_fits_are_saved(tmp_path):
     assert sentence(TypeError, save_fit, {"a": 1}, tmp_path / "x") == (
         "`fit` must be a Fit (from fit_ldvae or load_fit), not a dict."

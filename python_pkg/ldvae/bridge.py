@@ -69,7 +69,7 @@ def call(
                 value = replace(value, info=value.info | {"assay": x["assay"]})  # R's counterpart of `layer`
             answer: dict[str, Any] = {"value": _columns(value) if isinstance(value, pd.DataFrame) else value}
         except (ValueError, TypeError, RuntimeError, OSError, ImportError) as error:
-            answer = {"error": in_r(str(error))}
+            answer = {"error": in_r(" ".join(str(error).split()))}
     said = dict.fromkeys(in_r(str(w.message)) for w in caught if w.category is UserWarning)
     return answer | {"warnings": list(said)}
 
@@ -229,6 +229,8 @@ _WORDS = [
     (r"\bis a NoneType\b", "is NULL"),
     (r"\bis a (list|tuple|ndarray)\b", "is a vector"),
     (r"\bis a dict\b", "is a list"),
+    (r"\bis a (int|float)\b", "is a number"),
+    (r"(?<![\w.'])(-?\d+)\.0(?![\w.'])", r"\1"),
     (r"\ba list of names\b", "a character vector"),
 ]
 

@@ -74,7 +74,7 @@ def _anndata(adata: Any) -> AnnData:
     if not isinstance(adata, AnnData):
         raise TypeError(f"`adata` must be an AnnData, not a {type(adata).__module__}.{type(adata).__name__}.")
     if adata.n_obs == 0 or adata.n_vars == 0:
-        raise ValueError(f"`adata` must have cells and genes, but its shape is {adata.n_obs} × {adata.n_vars}.")
+        raise ValueError(f"`adata` must have cells and genes, but has {adata.n_obs} and {adata.n_vars}.")
     return adata
 
 

@@ -89,6 +89,11 @@ def save_fit(fit: Fit, path: str | os.PathLike[str]) -> None:
         The fit.
     path
         The file; an existing one is replaced.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
     """
     fit = check_fit(fit)
     target = Path(checks.path("path", path))
@@ -109,6 +114,8 @@ def save_fit(fit: Fit, path: str | os.PathLike[str]) -> None:
         with temporary.open("rb") as handle:
             os.fsync(handle.fileno())
         os.replace(temporary, target)
+    except (SafetensorError, OSError) as error:
+        raise OSError(f"`path`: the fit could not be written to {str(target)!r} ({error}).") from None
     finally:
         temporary.unlink(missing_ok=True)
 

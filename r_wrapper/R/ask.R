@@ -7,6 +7,7 @@ ask <- function(name, arguments) {
   fit <- if ("fit" %in% names(arguments)) check_fit(arguments$fit)
   optional <- name == "get_latent" && is.null(arguments[["x"]])
   input <- if ("x" %in% names(arguments) && !optional) input_for(arguments, fit)
+  if (name == "fit_ldvae" && is.logical(arguments$genes)) arguments$genes <- by_mask(arguments$genes, input$genes)
   for (set in intersect(c("cells1", "cells2"), names(arguments))) {
     if (is.numeric(arguments[[set]])) arguments[[set]] <- by_position(arguments[[set]], set, input$cells)
   }
@@ -47,8 +48,20 @@ by_position <- function(positions, argument, cells) {
   cells[positions]
 }
 
+# Genes by TRUE and FALSE, as a column of gene data gives them.
+by_mask <- function(mask, genes) {
+  if (anyNA(mask) || length(mask) != length(genes)) {
+    stop(sprintf("`genes` must have TRUE or FALSE for each of the %d genes of `x`, or be names.", length(genes)),
+         call. = FALSE)
+  }
+  genes[mask]
+}
+
 # An argument that crosses without loss: missing values, factors and names do not.
 plain_argument <- function(value, name) {
+  if (!is.null(value) && !is.atomic(value) && !is.list(value)) {
+    stop(sprintf("`%s` must be a plain value, not a %s.", name, class(value)[1]), call. = FALSE)
+  }
   if (is.atomic(value) && anyNA(value)) {
     stop(sprintf("`%s` must not %s.", name, if (length(value) > 1L) "hold NA" else "be NA"), call. = FALSE)
   }

@@ -21,11 +21,16 @@ engine <- function() {
       stop("ldvae needs the R package reticulate 1.41 or newer: run install.packages(\"reticulate\") and restart R.",
            call. = FALSE)
     }
+    folder <- system.file("python", package = "ldvae")
+    if (!nzchar(folder)) {
+      stop("this ldvae was built without its engine: install it from the folder r_wrapper of the whole repository.",
+           call. = FALSE)
+    }
     if (!reticulate::py_available() && !nzchar(Sys.getenv("RETICULATE_PYTHON")) && has_environment()) {
       reticulate::use_virtualenv(environment_name, required = FALSE)
     }
     session$bridge <- tryCatch(
-      reticulate::import_from_path("ldvae.bridge", system.file("python", package = "ldvae"), convert = FALSE),
+      reticulate::import_from_path("ldvae.bridge", folder, convert = FALSE),
       error = function(e) stop(engine_problem(conditionMessage(e)), call. = FALSE)
     )
   }
@@ -101,20 +106,19 @@ install_engine <- function(python = NULL, cpu_only = FALSE) {
 
 # Ask the engine: a table as a data.frame, a fit as a Python object, or nothing.
 call_engine <- function(name, arguments, fit = NULL, input = NULL, progress = FALSE) {
+  console <- if (progress && interactive()) reticulate::py_func(function(text) cat(text, file = stderr()))
+  force(arguments) # so that what is wrong with them is not laid to the engine
   bridge <- engine()
-  answer <- relay(bridge$call(
-    name,
-    arguments,
-    fit = if (!is.null(fit)) python_fit(fit),
-    x = input,
-    console = if (progress && interactive()) reticulate::py_func(function(text) cat(text, file = stderr()))
-  ))
+  answer <- relay(bridge$call(name, arguments, fit = if (!is.null(fit)) python_fit(fit), x = input, console = console))
   if (is.list(answer)) as_table(answer) else answer
 }
 
 # The value of an answer; its error as an R error, its warnings as R warnings.
 relay <- function(answer) {
-  answer <- reticulate::py_to_r(answer)
+  answer <- tryCatch(reticulate::py_to_r(answer), error = function(e) {
+    stop("the engine failed with ", one_line(conditionMessage(e)), "; reticulate::py_last_error() says where.",
+         call. = FALSE)
+  })
   for (text in answer$warnings) warning(text, call. = FALSE)
   if (!is.null(answer$error)) stop(answer$error, call. = FALSE)
   answer$value
@@ -148,5 +152,7 @@ r_fit <- function(python_fit) {
 }
 
 simulated <- function(arguments) {
-  relay(engine()$simulate(arguments))
+  force(arguments)
+  bridge <- engine()
+  relay(bridge$simulate(arguments))
 }

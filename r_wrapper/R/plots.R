@@ -140,6 +140,9 @@ plot_loadings <- function(loadings, factors = NULL, n_genes = 10) {
     chosen <- c(up, utils::tail(sorted[value[sorted] < 0], n_genes %/% 2))
     data.frame(gene = loadings$gene[chosen], value = value[chosen])
   })
+  if (!any(vapply(rows, nrow, 0L))) {
+    stop("`factors`: no loading of ", shown(factors), " differs from zero.", call. = FALSE)
+  }
   gene_panels(rows, factors) +
     ggplot2::geom_col(ggplot2::aes(fill = fill), colour = NA, width = 0.7) +
     ggplot2::labs(x = "loading (log2 units per SD of the factor)")

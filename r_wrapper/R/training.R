@@ -4,8 +4,8 @@
 #'
 #' @param x Raw counts: a SingleCellExperiment, a Seurat object (of version 3, 4 or 5, layers joined or split), or a
 #'   genes x cells matrix (sparse, dense, or backed by a file) with `cell_data`.
-#' @param genes Genes to model: their names, such as `VariableFeatures(x)`, or the name of a logical column of
-#'   `rowData(x)`. Library sizes come from all genes of `x`. All genes if `NULL`.
+#' @param genes Genes to model: their names, such as `VariableFeatures(x)`; `TRUE` or `FALSE` for each; or the name
+#'   of a logical column of `rowData(x)`. Library sizes come from all genes of `x`. All genes if `NULL`.
 #' @param batch_key,covariate_keys Columns of cell data whose effect on each gene is taken out of the factors: a batch,
 #'   and any categorical or numeric covariates. In a Seurat object `"ident"` are its identities.
 #' @param size_factor_key Column of cell data with size factors to use in place of total counts.

@@ -66,8 +66,8 @@ test_that("warnings of the engine are warnings", {
 test_that("a mistake of the engine is not taken for one of the user", {
   skip_without_engine()
   broken <- fitted()
-  broken$weights$loadings <- NULL
-  expect_error(get_latent(broken), "Error|error")
+  broken$weights <- NULL
+  expect_match(error_of(get_latent(broken)), "^the engine failed with KeyError: 'weights'; reticulate::py_last_error")
 })
 
 test_that("R's random numbers are left alone", {

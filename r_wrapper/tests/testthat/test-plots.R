@@ -323,3 +323,8 @@ test_that("a missing package is one sentence", {
   expect_equal(error(need_package("no.such.package", "Plots")),
     "Plots need the package no.such.package: install.packages(\"no.such.package\").")
 })
+
+test_that("factors without any loading are refused", {
+  loadings <- data.frame(gene = c("a", "b"), Z_1 = c(0, NA))
+  expect_error(plot_loadings(loadings), "^`factors`: no loading of 'Z_1' differs from zero\\.$")
+})

@@ -90,11 +90,12 @@ test_that("Seurat draws, clusters and embeds on the reduction", {
   strongest <- top_genes(get_loadings(fitted()), n = 8)$gene[1:8]
   expect_setequal(as.character(drawn$data$feature), strongest)
   expect_s3_class(Seurat::DimPlot(x, reduction = "ldvae", group.by = "population"), "ggplot")
-  expect_s3_class(Seurat::FeaturePlot(x, features = "LDVAE_1", reduction = "ldvae"), "ggplot")
   grDevices::pdf(NULL)
   on.exit(grDevices::dev.off())
   expect_no_error(Seurat::DimHeatmap(x, dims = 1, reduction = "ldvae", cells = 50))
   x <- Seurat::FindNeighbors(x, reduction = "ldvae", dims = dims, verbose = FALSE)
   x <- suppressWarnings(Seurat::RunUMAP(x, reduction = "ldvae", dims = dims, verbose = FALSE)) # says which UMAP
   expect_identical(dim(SeuratObject::Embeddings(x[["umap"]])), c(400L, 2L))
+  coloured <- Seurat::FeaturePlot(x, features = "LDVAE_1", reduction = "umap")
+  expect_equal(sort(coloured$data$LDVAE_1), sort(unname(SeuratObject::Embeddings(x[["ldvae"]])[, 1])))
 })
