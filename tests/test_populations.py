@@ -122,7 +122,14 @@ def test_a_rewired_population_deviates_with_its_genes():
     assert programs.loc[programs["called"], "population"].tolist() == ["P2"]
     assert set(programs["population"]) == {"P0", "P1", "P2", "P3"}
     loadings = population_loadings(fit, adata, groupby="population", kind="deviation")
-    assert r_with(loadings, adata.uns["truth"]["rewired"][2], "P2", "shared_1") > 0.9
+    truth = adata.uns["truth"]
+    assert r_with(loadings, truth["rewired"][2], "P2", "shared_1") > 0.9
+    # it still is the shared program, with the genes that it has here, and nobody's own
+    within = population_loadings(fit, adata, groupby="population", kind="within")
+    assert r_with(within, truth["shared"][0] + truth["rewired"][2], "P2", "shared_1") > 0.9
+    assert r_with(within, truth["programs"][2], "P2", "own_1") > 0.8
+    specific = population_programs(fit, adata, groupby="population", kind="specific").query("called")
+    assert specific["population"].tolist() == ["P0", "P1", "P2", "P3"]
 
 
 # What follows is made without a fit: populations from planted loadings, the shared ones known

@@ -230,7 +230,7 @@ _WORDS = [
     (r"\bis a (list|tuple|ndarray)\b", "is a vector"),
     (r"\bis a dict\b", "is a list"),
     (r"\bis a (int|float)\b", "is a number"),
-    (r"(?<![\w.'])(-?\d+)\.0(?![\w.'])", r"\1"),
+    (r"(?<![\w.'])(-?\d+)\.0(?![\w'])(?!\.\d)", r"\1"),
     (r"\ba list of names\b", "a character vector"),
 ]
 

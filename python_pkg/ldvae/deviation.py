@@ -7,7 +7,7 @@ from scipy.stats import norm
 
 from .activities import as_tensor
 from .populations import Program, Setting, plausible
-from .shared import RELIABLE, Population, Shared, agreement
+from .shared import RELIABLE, Population, agreement
 from .shrinkage import ash, simes, weighted_median
 
 __all__ = ["deviation_programs"]
@@ -36,7 +36,7 @@ def deviation_programs(setting: Setting, own: list[Program], reference: list[str
     slope, precision = np.zeros((len(populations), n_genes, q)), np.zeros((len(populations), n_genes, q))
     reliable = np.zeros((q, len(populations)), bool)
     for i, p in enumerate(populations if q else []):
-        columns = [shared.loadings] + [o.loading[:, None] for o in own if o.population == p.name and _other(o, shared)]
+        columns = [shared.loadings] + [o.loading[:, None] for o in own if o.population == p.name and _other(o)]
         scores = p.local.score(as_tensor(np.concatenate(columns, 1)[p.genes]), p.local.intercept)
         fitted = p.local.regress(scores.left_out, scores.size)
         slope[i, p.genes] = np.stack([fitted.centred(j) for j in range(q)], 1)
@@ -57,11 +57,9 @@ def deviation_programs(setting: Setting, own: list[Program], reference: list[str
     return programs
 
 
-def _other(own: Program, shared: Shared) -> bool:
+def _other(own: Program) -> bool:
     """Whether an own program is convincing, and none of the shared ones in disguise."""
-    norms = np.linalg.norm(own.loading) * np.linalg.norm(shared.loadings, axis=0)
-    cosine = own.loading @ shared.loadings / np.maximum(norms, 1e-12)
-    return plausible(own) and float(np.abs(cosine).max()) < _ALIKE
+    return plausible(own) and own.resembles is None
 
 
 def _scaled(

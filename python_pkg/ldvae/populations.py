@@ -38,6 +38,7 @@ _OTHER_CELLS = 300  # of another population, for the variance of a program there
 _EXCESS = 0.1  # share of the variance along a program that must not be counting noise
 _GENES = 5  # genes with lfsr < 0.05 that make a program
 _LEVEL = 0.05
+_ALIKE = 0.25  # cosine with a shared program's loadings: half of the genes may differ, not most
 _RATIO = 0.5  # a program with more than this share of its variance in another population is not a population's own
 
 
@@ -59,6 +60,9 @@ class Program:
         Part of the variance of all programs of the population.
     varies
         P-value of genes varying together at all.
+    resembles
+        Number of the shared program that it looks like, or is in disguise: one whose genes answer differently here, or
+        what a linear program leaves of a large response. None if it looks like no other.
     """
 
     population: str
@@ -74,6 +78,7 @@ class Program:
     enough: bool = True
     share: float = float("nan")
     varies: float = float("nan")
+    resembles: int | None = None
 
     @property
     def n_genes(self) -> int:
@@ -204,6 +209,7 @@ def own_programs(setting: Setting, n_programs: int, reference: list[str] | None 
             local = p.local.given(nuisance)
             fitted = _cross_fit(local, setting.seed)
             program = _program(replace(p, local=local), "specific", f"own_{k + 1}", fitted, n_genes, fitted.test.pvalue)
+            program = replace(program, resembles=_alike(program.loading, setting.shared.loadings))
             if program.varies < _LEVEL:
                 ratio, foreign = _foreign_variance(setting, i, local, fitted, reference)
                 program = replace(program, ratio=ratio, pvalue=max(program.varies, foreign))
@@ -212,6 +218,12 @@ def own_programs(setting: Setting, n_programs: int, reference: list[str] | None 
                 break
             nuisance = np.c_[nuisance, program.loading[p.genes]]
     return programs
+
+
+def _alike(loading: np.ndarray, shared: np.ndarray) -> int | None:
+    norms = np.linalg.norm(loading) * np.linalg.norm(shared, axis=0)
+    cosine = np.abs(loading @ shared) / np.maximum(norms, 1e-12)
+    return int(cosine.argmax()) if len(cosine) and cosine.max() >= _ALIKE else None
 
 
 def _foreign_variance(
@@ -251,36 +263,47 @@ def within_programs(setting: Setting, own: list[Program]) -> list[Program]:
     """Every program that varies within a population, shared ones included, as its genes show it there.
 
     A shared program is scored by the loadings that the *other* populations give it, so slopes and test have not seen
-    the cells before; a population's own programs are those of `own_programs`. `share` is a program's part of the
-    variance of all plausible ones.
+    the cells before; a population's own programs are those of `own_programs`. One of them that resembles a shared
+    program which the population does not have otherwise is that program, and goes by its name. `share` is a program's
+    part of the variance of all plausible ones.
     """
     shared = setting.shared
     programs = []
     for i, p in enumerate(setting.populations):
         kept = [q for q in own if q.population == p.name and plausible(q)]
         active = np.flatnonzero(shared.active[:, i])
-        mine = [replace(q, kind="within", pvalue=q.varies, ratio=float("nan")) for q in kept]
         columns = np.stack(
             [shared.without[i][p.genes, j] for j in active] + [q.loading[p.genes] for q in kept] + [0 * p.genes], 1
         )
         local = p.local.given(columns[:, :-1])
         slopes = local.regress(local.null.left_out, local.null.size)
+        mine: dict[str, Program] = {}
         for k, j in enumerate(active):
             test = p.local.given(np.delete(columns[:, :-1], k, 1)).variance_test(as_tensor(columns[:, k]))
             shrunk = slopes.shrunk(k)
             fitted = _CrossFit(shrunk.mean, shrunk.std, shrunk.lfsr, test, [])
-            mine.append(_program(p, "within", f"shared_{j + 1}", fitted, len(shared.loadings), test.pvalue))
-        strength = [float((q.loading**2).sum()) if plausible(q) else 0.0 for q in mine]
-        mine = [replace(q, share=s / max(sum(strength), 1e-300)) for q, s in zip(mine, strength, strict=True)]
-        programs += sorted(mine, key=lambda q: -q.share)
+            name = f"shared_{j + 1}"
+            mine[name] = _program(p, "within", name, fitted, len(shared.loadings), test.pvalue)
+        for q in kept:
+            alias = q.name if q.resembles is None else f"shared_{q.resembles + 1}"
+            name = q.name if alias in mine and plausible(mine[alias]) else alias
+            mine[name] = replace(q, kind="within", name=name, pvalue=q.varies, ratio=float("nan"))
+        strength = [float((q.loading**2).sum()) if plausible(q) else 0.0 for q in mine.values()]
+        shares = [s / max(sum(strength), 1e-300) for s in strength]
+        found = [replace(q, share=s) for q, s in zip(mine.values(), shares, strict=True)]
+        programs += sorted(found, key=lambda q: -q.share)
     return programs
 
 
 def call_programs(programs: list[Program]) -> tuple[np.ndarray, np.ndarray]:
-    """Adjusted p-values (Benjamini–Hochberg) and which programs are called: significant, and enough of an effect."""
+    """Adjusted p-values (Benjamini–Hochberg) and which programs are called.
+
+    Those that are significant, have enough of an effect, and, if they are to be specific, resemble no shared program.
+    """
     adjusted = bh(np.array([p.pvalue for p in programs]))
     enough = [p.enough and (p.n_genes >= (1 if p.kind in ("between", "deviation") else _GENES)) for p in programs]
-    return adjusted, (adjusted < _LEVEL) & np.array(enough, dtype=bool)
+    own = [p.kind != "specific" or p.resembles is None for p in programs]
+    return adjusted, (adjusted < _LEVEL) & np.array(enough, dtype=bool) & np.array(own, dtype=bool)
 
 
 def program_activity(setting: Setting, program: Program, cells: Cells, labels: Labels, fit: Fit) -> np.ndarray:

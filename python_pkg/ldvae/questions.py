@@ -48,7 +48,9 @@ def population_loadings(
 
     Programs within populations are learnt by a local count model: the factors of the fit give the shared programs,
     each loading is learnt on one half of a population's cells and measured on the other, and no gene takes part in
-    the score that it is measured against. Only programs that are called (see `population_programs`) are listed.
+    the score that it is measured against. A shared program is called `shared_1`, ... in each population that has it,
+    also with some other genes there ("deviation" says which). Only programs that are called (see `population_programs`)
+    are listed.
 
     Parameters
     ----------
@@ -118,13 +120,14 @@ def population_programs(
     -------
     DataFrame
         `population, kind, program`; `called`, whether `padj` is below 0.05 and the effect large enough to speak of
-        (within populations: five genes with lfsr below 0.05, and at most 70 % of the variance along the program is
-        counting noise); `variance`, sum of squared loadings (log2²); `share` of the variance of all programs of the
-        population ("within"); `ratio_to_reference`, variance of the activity here over its largest in another
-        population ("specific"), or squared amplitude relative to the others ("deviation"); `pval`: that genes vary
-        together on cells that did not teach the program ("within"), also that no other population has half of its
-        variance ("specific"), or that any gene differs ("between", "deviation"); `padj`, Benjamini–Hochberg over the
-        table; `n_cells`; `n_genes` with lfsr below 0.05; `top_up`, `top_down`, the strongest of them.
+        (within populations: five genes with lfsr below 0.05, and a tenth of the variance along the program beyond
+        counting noise; "specific": nor is it a shared program whose genes answer differently here); `variance`, sum of
+        squared loadings (log2²); `share` of the variance of all programs of the population ("within");
+        `ratio_to_reference`, variance of the activity here over its largest in another population ("specific"), or
+        squared amplitude relative to the others ("deviation"); `pval`: that genes vary together on cells that did not
+        teach the program ("within"), also that no other population has half of its variance ("specific"), or that any
+        gene differs ("between", "deviation"); `padj`, Benjamini–Hochberg over the table; `n_cells`; `n_genes` with lfsr
+        below 0.05; `top_up`, `top_down`, the strongest of them.
     """
     fit = check_fit(fit)
     found = find_programs(fit, adata, groupby, kind, reference, sample_key, n_programs, seed)

@@ -60,7 +60,8 @@ by_mask <- function(mask, genes) {
 # An argument that crosses without loss: missing values, factors and names do not.
 plain_argument <- function(value, name) {
   if (!is.null(value) && !is.atomic(value) && !is.list(value)) {
-    stop(sprintf("`%s` must be a plain value, not a %s.", name, class(value)[1]), call. = FALSE)
+    what <- if (is.function(value)) "function" else class(value)[1]
+    stop(sprintf("`%s` must be a plain value, not a %s.", name, what), call. = FALSE)
   }
   if (is.atomic(value) && anyNA(value)) {
     stop(sprintf("`%s` must not %s.", name, if (length(value) > 1L) "hold NA" else "be NA"), call. = FALSE)

@@ -3,6 +3,9 @@
 # What the engine takes: counts (genes x cells), names, and only those columns of cell data that the question needs.
 read_input <- function(x, cell_data, assay, keys, genes = NULL, hint = NULL) {
   counts <- counts_of(x, assay, hint)
+  if (!all(dim(counts))) {
+    stop(sprintf("`x` must have cells and genes, but has %d and %d.", ncol(counts), nrow(counts)), call. = FALSE)
+  }
   data <- cell_data_of(x, cell_data)
   cells <- colnames(counts)
   for (what in c("cells", "genes")) {

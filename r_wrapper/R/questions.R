@@ -10,7 +10,8 @@
 #'
 #' Programs within populations are learnt by a local count model: the factors of the fit give the shared programs,
 #' each loading is learnt on one half of a population's cells and measured on the other, and no gene takes part in the
-#' score that it is measured against. `population_loadings()` and `get_program_scores()` list the programs that are
+#' score that it is measured against. A shared program is called `shared_1`, ... in each population that has it, also with
+#' some other genes there (`"deviation"` says which). `population_loadings()` and `get_program_scores()` list the programs that are
 #' called; `population_programs()` has a row for every program that was tested, so that each population has a p-value.
 #'
 #' @inheritParams get_factors
@@ -32,8 +33,9 @@
 #'   standard deviation, `lfsr` the probability that its sign is wrong or that it is zero. Genes seen too rarely to be
 #'   tested are not listed.
 #' * `population_programs()`: `population`, `kind`, `program`; `called`, whether `padj` is below 0.05 and the effect
-#'   large enough to speak of (within populations: five genes with `lfsr` below 0.05, and at most 70 % of the variance
-#'   along the program is counting noise); `variance`, sum of squared loadings; `share` of the variance of all programs
+#'   large enough to speak of (within populations: five genes with `lfsr` below 0.05, and a tenth of the variance
+#'   along the program beyond counting noise; `"specific"`: nor is it a shared program whose genes answer differently
+#'   here); `variance`, sum of squared loadings; `share` of the variance of all programs
 #'   of the population (`"within"`); `ratio_to_reference`, variance of the activity here over its largest in another
 #'   population (`"specific"`), or squared amplitude relative to the others (`"deviation"`); `pval`: that genes vary
 #'   together on cells that did not teach the program (`"within"`), also that no other population has half of its
