@@ -23,10 +23,10 @@ input_for <- function(arguments, fit) {
   keys <- c(keys, stats::setNames(of_fit, rep("fit", length(of_fit))))
   read_input(
     arguments$x, arguments$cell_data,
-    assay = if (is.null(fit)) arguments$assay else fit$settings$assay,
+    assay = arguments$assay,
     keys = keys[!duplicated(keys)],
     genes = if (is.null(fit)) arguments$genes,
-    hint = fit$settings$layer
+    hint = c(fit$settings$assay, fit$settings$layer)[1] # taken if `x` has it
   )
 }
 

@@ -62,7 +62,7 @@ choose_assay <- function(assay, hint, there, default) {
 counts_of_seurat <- function(x, assay, hint) {
   there <- SeuratObject::Assays(x)
   default <- SeuratObject::DefaultAssay(x)
-  if (is.null(assay) && inherits(x[[default]], "SCTAssay") && "RNA" %in% there) {
+  if (is.null(assay) && is.null(hint) && inherits(x[[default]], "SCTAssay") && "RNA" %in% there) {
     message("Counts are taken from the assay 'RNA', since those of '", default, "' are corrected; see `assay`.")
     default <- "RNA"
   }

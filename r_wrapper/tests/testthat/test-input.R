@@ -43,6 +43,7 @@ test_that("any assay can hold the counts, and later calls find it", {
   expect_same_fit(fit)
   expect_identical(fit$settings$assay, "raw")
   expect_identical(get_latent(fit, sce), get_latent(fitted()))
+  expect_identical(get_latent(fit, counts_of_simulated(), cell_data = cell_data_of_simulated()), get_latent(fit))
   path <- tempfile()
   save_fit(fit, path)
   expect_identical(load_fit(path)$settings$assay, "raw")

@@ -1,0 +1,186 @@
+# ggplot2 pictures of the tables that compare groups; see plots.R.
+
+# Beyond it there is nothing left to tell apart, and one gene would flatten all the others.
+.lfsr_floor <- 1e-12
+.max_comparisons <- 30
+
+#' Draw differential expression as volcanoes
+#'
+#' How large the change is against how sure its sign is. The height is -log10 of the local false
+#' sign rate, which keeps sure and very sure apart where the probability of differential expression
+#' is 1 for both; it ends at 12, and genes beyond are triangles at the top. Coloured genes are
+#' called at the false discovery rate of the table: vermillion is higher in group 1, blue in
+#' group 2.
+#'
+#' @param de The data.frame of [differential_expression()]; genes that were not tested are left out.
+#' @param group1,group2 Draw only the comparisons of these groups.
+#' @param n_labels Called genes to name per panel, the surest and largest first.
+#' @return A ggplot with one panel per comparison (the first 30, and it says so); 7.5 inches of
+#'   width and 2.2 inches per row of panels suit it.
+#' @examples
+#' de <- data.frame(
+#'   gene = c("CD79A", "LYZ", "NKG7", "ACTB"), group1 = "B cells", group2 = "rest",
+#'   lfc_mean = c(4, -2.5, -1.8, 0.1), lfsr = c(1e-30, 1e-8, 1e-4, 0.4),
+#'   is_de = c(TRUE, TRUE, TRUE, FALSE)
+#' )
+#' if (requireNamespace("ggplot2", quietly = TRUE)) plot_differential_expression(de)
+#' @export
+plot_differential_expression <- function(de, group1 = NULL, group2 = NULL, n_labels = 10) {
+  check_table("de", de, c("gene", "group1", "group2", "lfc_mean", "lfsr", "is_de"),
+    "differential_expression")
+  if (is.null(de$within)) de$within <- ""
+  wanted <- list(group1 = group1, group2 = group2)
+  for (name in names(wanted)) {
+    if (is.null(wanted[[name]])) next
+    check_known(name, wanted[[name]], unique(as.character(de[[name]])))
+    de <- de[de[[name]] %in% wanted[[name]], ]
+  }
+  check_count("n_labels", n_labels, 0)
+  need_package("ggplot2", "Plots")
+  id <- paste(de$within, de$group1, de$group2, sep = "\r")
+  comparisons <- split(de, factor(id, unique(id)))
+  drawn <- utils::head(comparisons, .max_comparisons)
+  points <- lapply(drawn, volcano_points)
+  titles <- vapply(drawn, function(rows) as.character(rows$group1[1]), "")
+  several_within <- length(unique(de$within)) > 1
+  details <- mapply(volcano_details, drawn, points, several_within)
+  foot <- c(
+    if (any(de$lfsr < .lfsr_floor, na.rm = TRUE)) "triangles: lfsr below 1e-12",
+    if (length(comparisons) > length(drawn)) paste0("First ", .max_comparisons, " of ",
+      length(comparisons), " comparisons: choose with `group1` and `group2`.")
+  )
+  ggplot2::ggplot(bind_panels(points), ggplot2::aes(lfc, sureness)) +
+    ggplot2::geom_vline(xintercept = 0, colour = "#555555", linewidth = 0.2) +
+    ggplot2::geom_point(ggplot2::aes(colour = colour, shape = shape), size = 0.8) +
+    ggplot2::geom_blank(data = bind_panels(lapply(points, volcano_frame))) +
+    point_names(bind_panels(points), n_labels) +
+    ggplot2::scale_colour_identity() +
+    ggplot2::scale_shape_identity() +
+    ggplot2::scale_x_continuous(n.breaks = 5) +
+    ggplot2::scale_y_continuous(breaks = function(limits) {
+      ticks <- pretty(c(0, limits[2] / 1.5), 4)
+      ticks[ticks <= limits[2] / 1.5]
+    }) +
+    ggplot2::labs(x = "log2 fold change, group 1 over group 2", y = "-log10 lfsr") +
+    picture_theme() +
+    headed_panels(unname(titles), unname(details)) +
+    if (length(foot)) caption(foot)
+}
+
+# The tested genes of one comparison, those to name first.
+volcano_points <- function(rows) {
+  rows <- rows[!is.na(rows$lfc_mean) & !is.na(rows$lfsr), ]
+  called <- rows$is_de %in% TRUE
+  direction <- ifelse(rows$lfc_mean < 0, .blue, .vermillion)
+  points <- data.frame(
+    gene = rows$gene, lfc = rows$lfc_mean, sureness = -log10(pmax(rows$lfsr, .lfsr_floor)),
+    called = called, colour = ifelse(called, direction, "#BBBBBB"),
+    shape = ifelse(rows$lfsr < .lfsr_floor, 17, 16)
+  )
+  points[order(!points$called, -points$sureness, -abs(points$lfc)), ]
+}
+
+# Room for names above the highest points, and beside the outermost.
+volcano_frame <- function(points) {
+  side <- 1.2 * max(0.5, abs(points$lfc))
+  data.frame(lfc = c(-side, side), sureness = c(0, 1.5 * max(1, points$sureness)))
+}
+
+volcano_details <- function(rows, points, several_within) {
+  called <- points$lfc[points$called]
+  counts <- format(c(sum(called > 0), sum(called < 0), nrow(points)), big.mark = ",", trim = TRUE)
+  paste(c(
+    paste("over", shorten(rows$group2[1], 22)),
+    if (several_within) paste("in", shorten(rows$within[1], 24)),
+    paste0(counts[1], " up, ", counts[2], " down of ", counts[3])
+  ), collapse = "\n")
+}
+
+#' Draw which factors go with which groups
+#'
+#' A heat map: levels are rows, factors are columns, and the colour is the effect, from blue (lower)
+#' to vermillion (higher). A dot stands where the adjusted p-value is below .05. The test of all
+#' factors at once stands apart at the right, grey since it has no direction. Each population of
+#' `within` is a facet.
+#'
+#' @param association The data.frame of [associate_factors()]: effects in standard deviations of the
+#'   factor.
+#' @return A ggplot; 0.2 inches of height per row and 1.2 inches for the rest suit it.
+#' @examples
+#' association <- data.frame(
+#'   factor = c("Z_1", "Z_2", "all"), key = "treatment", level = "treated", within = "all",
+#'   effect = c(1.2, -0.1, NA), padj = c(0.001, 0.8, 0.004)
+#' )
+#' if (requireNamespace("ggplot2", quietly = TRUE)) plot_association(association)
+#' @export
+plot_association <- function(association) {
+  check_table("association", association, c("factor", "key", "level", "within", "effect", "padj"),
+    "associate_factors")
+  need_package("ggplot2", "Plots")
+  table <- association_rows(association)
+  size <- abs(table$effect[!table$omnibus])
+  limit <- if (any(is.finite(size))) stats::quantile(size, 0.99, na.rm = TRUE, names = FALSE) else 0
+  beyond <- any(size > limit, na.rm = TRUE)
+  if (limit == 0) limit <- 1
+  single <- table[!table$omnibus, ]
+  single$effect <- pmax(pmin(single$effect, limit), -limit)
+  all <- table[table$omnibus, ]
+  foot <- paste(c(
+    "dot: padj < 0.05", if (nrow(all)) "grey: all factors at once",
+    if (!is.null(association$unit)) paste("unit:", paste(unique(association$unit), collapse = "/")),
+    if (beyond) sprintf("colours end at %.2g", limit)
+  ), collapse = "; ")
+  labels <- unique(single[c("row", "label")])
+  ggplot2::ggplot(single, ggplot2::aes(x, row)) +
+    ggplot2::geom_tile(ggplot2::aes(fill = effect), colour = "white", linewidth = 0.3) +
+    ggplot2::geom_tile(ggplot2::aes(y = y, height = height), all, fill = "#D9D9D9",
+      colour = "white", linewidth = 0.3) +
+    ggplot2::geom_point(ggplot2::aes(y = y), table[table$sure, ], shape = 21, fill = "black",
+      colour = "white", size = 1.6, stroke = 0.4) +
+    ggplot2::facet_grid(ggplot2::vars(facet), ggplot2::vars(omnibus), scales = "free",
+      space = "free", switch = "y", labeller = function(labels) lapply(labels, shorten, 30)) +
+    ggplot2::scale_x_discrete(expand = c(0, 0)) +
+    ggplot2::scale_y_discrete(expand = c(0, 0),
+      labels = stats::setNames(labels$label, labels$row)) +
+    ggplot2::scale_fill_gradientn(name = "effect (SD of the factor)", colours = .diverging,
+      limits = c(-limit, limit), na.value = "white") +
+    ggplot2::labs(x = NULL, y = NULL) +
+    caption(foot) +
+    picture_theme() +
+    ggplot2::theme(
+      axis.line = ggplot2::element_blank(), axis.ticks = ggplot2::element_blank(),
+      legend.position = "bottom", legend.key.width = ggplot2::unit(0.4, "in"),
+      legend.key.height = ggplot2::unit(0.1, "in"), strip.placement = "outside",
+      strip.text.x = ggplot2::element_blank(),
+      strip.text.y.left = if (nlevels(table$facet) == 1) ggplot2::element_blank() else
+        ggplot2::element_text(angle = 0, hjust = 1, size = .small)
+    ) +
+    if (sum(nchar(levels(table$x)) + 2) > 90) ggplot2::theme(
+      axis.text.x = ggplot2::element_text(angle = 90, hjust = 1, vjust = 0.5)
+    )
+}
+
+# The table with the places of its tiles: `y` counts from the bottom of each facet.
+association_rows <- function(table) {
+  text <- lapply(table[c("factor", "key", "level", "within")], function(column) {
+    ifelse(is.na(column), "", as.character(column))
+  })
+  by <- Filter(function(column) length(unique(column)) > 1, text[c("key", "within")])
+  facet <- if (length(by)) do.call(paste, c(unname(by), sep = ", ")) else rep("", nrow(table))
+  omnibus <- text$factor == "all"
+  id <- paste(facet, text$level, sep = "\r")
+  rows <- unique(id[!omnibus])
+  # One test for all levels spans them.
+  spans <- omnibus & !id %in% rows
+  position <- stats::ave(match(id, rows), facet, FUN = function(at) {
+    levels <- sort(unique(at))
+    ifelse(is.na(at), (length(levels) + 1) / 2, length(levels) + 1 - match(at, levels))
+  })
+  data.frame(
+    facet = factor(facet, unique(facet)), row = factor(id, rev(rows)),
+    label = ifelse(text$level == "", text$key, shorten(text$level, 24)),
+    x = factor(text$factor, c(setdiff(text$factor, "all"), "all")),
+    y = position, height = ifelse(spans, 2 * position - 1, 1),
+    omnibus = omnibus, effect = table$effect, sure = (table$padj < 0.05) %in% TRUE
+  )
+}
