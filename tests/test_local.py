@@ -10,7 +10,7 @@ import statsmodels.api as sm
 import torch
 from scipy.stats import kstest
 
-from ldvae.activities import as_tensor, information_and_gradient, weighted_mean
+from ldvae.activities import as_tensor, features, information_and_gradient, weighted_mean
 from ldvae.local import N_FOLDS, Local, VarianceTest
 
 
@@ -58,9 +58,9 @@ def test_gradient_is_that_of_the_likelihood():
     e, w, intercept = local._moments(local.intercept, size, t, loadings)
     size.requires_grad_(), t.requires_grad_()
     by_size, by_t = torch.autograd.grad(log_likelihood(local, size, t, loadings, intercept).sum(), (size, t))
-    _, mean = weighted_mean(w, loadings)
-    products = (loadings[:, :, None] * loadings[:, None]).flatten(1)
-    _, gradient = information_and_gradient(e, w, loadings, products, mean)
+    by_w, by_e = w @ features(loadings), e @ features(loadings)[:, :3]
+    _, mean = weighted_mean(by_w, 2)
+    _, gradient = information_and_gradient(by_w, by_e, mean)
     # centred loadings: moving t while the size moves by -mean @ t
     torch.testing.assert_close(gradient, by_t - by_size * mean, rtol=1e-3, atol=1e-2)
     torch.testing.assert_close(e.sum(1, keepdim=True), by_size, rtol=1e-3, atol=1e-2)
@@ -70,8 +70,8 @@ def test_information_is_the_schur_complement_of_the_fisher_information():
     loadings = as_tensor(np.stack([program(1), program(2)], 1))
     local, _ = draw(3, loadings.numpy(), n=20, base=BASE)
     e, w, _ = local._moments(local.intercept, torch.zeros(20, 1), torch.zeros(20, 2), loadings)
-    products = (loadings[:, :, None] * loadings[:, None]).flatten(1)
-    found, _ = information_and_gradient(e, w, loadings, products, weighted_mean(w, loadings)[1])
+    by_w = w @ features(loadings)
+    found, _ = information_and_gradient(by_w, e @ features(loadings)[:, :3], weighted_mean(by_w, 2)[1])
     for i in range(20):
         full = torch.cat([torch.ones(200, 1), loadings], 1).double()
         fisher = full.T @ (w[i, :, None].double() * full)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Scores", "as_tensor", "information_and_gradient", "posterior_scores", "weighted_mean"]
+__all__ = ["Scores", "as_tensor", "features", "information_and_gradient", "posterior_scores", "weighted_mean"]
 
 _LEAST_VARIANCE = 0.02  # an activity with less is switched off by its prior, not by dividing by zero
 
@@ -44,32 +44,36 @@ def as_tensor(a: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(a, dtype=np.float32))
 
 
-def weighted_mean(w: Tensor, loadings: Tensor) -> tuple[Tensor, Tensor]:
-    """Total weight (n × 1) and weighted mean loadings (n × q) of each cell."""
-    total = w.sum(1, keepdim=True).clamp(min=1e-6)
-    return total, (w @ loadings) / total
+def features(loadings: Tensor) -> Tensor:
+    """What derivatives by log mean are summed with over genes: 1, the q loadings, their q(q + 1)/2 products."""
+    i, j = torch.triu_indices(loadings.shape[1], loadings.shape[1])
+    return torch.cat([torch.ones(len(loadings), 1), loadings, loadings[:, i] * loadings[:, j]], 1)
 
 
-def information_and_gradient(
-    e: Tensor, w: Tensor, loadings: Tensor, products: Tensor, mean: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Information (n × q × q) and gradient (n × q) of the activities, loadings centred at `mean` (n × q) cell by cell.
+def weighted_mean(by_w: Tensor, q: int) -> tuple[Tensor, Tensor]:
+    """Total weight (n × 1) and weighted mean loadings (n × q) of each cell, from w @ features."""
+    total = by_w[:, :1].clamp(min=1e-6)
+    return total, by_w[:, 1 : 1 + q] / total
+
+
+def information_and_gradient(by_w: Tensor, by_e: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
+    """Information (... × q × q) and gradient (... × q) of the activities, loadings centred at `mean` cell by cell.
 
     Parameters
     ----------
-    e, w
-        First and minus second derivative of the log-likelihood by log mean (n × genes).
-    loadings, products
-        Genes × q, and their pairwise products, genes × q².
+    by_w, by_e
+        Minus second and first derivative of the log-likelihood by log mean (n × genes), summed over genes with
+        `features`: w @ features (... × (1 + q + q(q + 1)/2)), and of e the first 1 + q of these columns.
     mean
-        What to take off the loadings in each cell: their weighted mean leaves the size of the cell alone.
+        What to take off the loadings in each cell (... × q): their weighted mean leaves the size of the cell alone.
     """
-    q = loadings.shape[1]
-    weighted, total = w @ loadings, w.sum(1)[:, None, None]
-    cross = weighted[:, :, None] * mean[:, None]
-    information = (w @ products).view(len(w), q, q) - cross - cross.transpose(1, 2)
-    information = information + total * mean[:, :, None] * mean[:, None]
-    return information, e @ loadings - e.sum(1, keepdim=True) * mean
+    q = mean.shape[-1]
+    i, j = torch.triu_indices(q, q)
+    information = torch.empty(*by_w.shape[:-1], q, q)
+    information[..., i, j] = information[..., j, i] = by_w[..., 1 + q :]
+    cross = by_w[..., 1 : 1 + q, None] * mean[..., None, :]
+    information -= cross + cross.mT - by_w[..., :1, None] * mean[..., :, None] * mean[..., None, :]
+    return information, by_e[..., 1:] - by_e[..., :1] * mean
 
 
 def posterior_scores(by_fold: Tensor, natural: Tensor, size: Tensor, own_first: bool) -> Scores:

@@ -12,6 +12,7 @@ natural-log units per standard deviation of the activity t. Three rules keep its
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -21,7 +22,7 @@ import torch
 from scipy.stats import chi2
 from torch import Tensor
 
-from .activities import Scores, as_tensor, information_and_gradient, posterior_scores, weighted_mean
+from .activities import Scores, as_tensor, features, information_and_gradient, posterior_scores, weighted_mean
 from .shrinkage import Shrunk, ash, weighted_median
 
 __all__ = ["Local", "Slopes", "VarianceTest"]
@@ -29,7 +30,14 @@ __all__ = ["Local", "Slopes", "VarianceTest"]
 N_FOLDS = 5
 _STEPS = 4  # Fisher scoring steps
 _RIDGE = 0.1  # on slopes: keeps a gene with a handful of counts finite
+_BLOCK = 200_000  # cells × genes worked on at a time: about a megabyte, so that it stays in the cache
 _DONOR_COUNTS = 10.0  # pseudo-counts behind a group's own intercept: a normal prior of sd 0.3 on the log scale
+
+
+def _blocks(n: int, width: int) -> list[slice]:
+    """The first axis of an n × width array in pieces that fit into the cache."""
+    step = max(1, _BLOCK // max(width, 1))
+    return [slice(start, start + step) for start in range(0, n, step)]
 
 
 @dataclass(frozen=True)
@@ -140,20 +148,51 @@ class Local:
         """Activities of the nuisance alone."""
         return self.score(self.nuisance, self.intercept)
 
+    def _derivatives(
+        self, intercept: Tensor, size: Tensor, activity: Tensor, loadings: Tensor
+    ) -> tuple[Tensor, Iterator[tuple[slice, Tensor, Tensor]]]:
+        """The intercepts, refitted, and in blocks of cells (rows, e, w).
+
+        e = (x - mu) theta / (theta + mu) and w = mu theta / (theta + mu) (rows × genes) are first and minus expected
+        second derivative of the log-likelihood by log mu. Refitted, since a gene that responds to an activity has a
+        higher mean than at activity zero (log-normal); an intercept that kept this would pull every activity to zero.
+        """
+        cells = torch.cat([activity, size, torch.ones_like(size)], 1)
+        genes = torch.cat([loadings, torch.ones(len(loadings), 1), intercept[:, None]], 1).T
+        mu, expected = torch.empty_like(self.x), torch.zeros(self.x.shape[1])
+        for rows in _blocks(*self.x.shape):
+            block = torch.addmm(self.adjusted[rows], cells[rows], genes, out=mu[rows])
+            expected += block.clamp_(-30, 12).exp_().sum(0)
+        excess = (self._seen + 0.5) / (expected + 0.5)
+
+        def blocks() -> Iterator[tuple[slice, Tensor, Tensor]]:
+            for rows in _blocks(*self.x.shape):
+                block = mu[rows].mul_(excess)
+                r = self.theta / (self.theta + block)
+                yield rows, (self.x[rows] - block).mul_(r), block.mul_(r)
+
+        return intercept + excess.log(), blocks()
+
     def _moments(
         self, intercept: Tensor, size: Tensor, activity: Tensor, loadings: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """e = (x - mu) theta / (theta + mu), w = mu theta / (theta + mu), and the intercepts, refitted.
+        """e and w of all cells (n × genes), and the intercepts, refitted; see `_derivatives`."""
+        intercept, blocks = self._derivatives(intercept, size, activity, loadings)
+        _, e, w = zip(*blocks, strict=True)
+        return torch.cat(e), torch.cat(w), intercept
 
-        e and w (n × genes) are first and minus expected second derivative of the log-likelihood by log mu. Refitted,
-        since a gene that responds to an activity has a higher mean than at activity zero (log-normal); an intercept
-        that kept this would pull every activity towards zero.
-        """
-        mu = torch.addmm(self.adjusted, activity, loadings.T).add_(intercept).add_(size).clamp_(-30, 12).exp_()
-        excess = (self._seen + 0.5) / (mu.sum(0) + 0.5)
-        r = self.theta / torch.addcmul(self.theta, mu, excess)
-        w = mu.mul_(excess).mul_(r)
-        return torch.addcmul(-w, self.x, r), w, intercept + excess.log()
+    def _sums(
+        self, intercept: Tensor, size: Tensor, activity: Tensor, loadings: Tensor, columns: Tensor, folds: list[slice]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """w and e summed over the genes of each fold with `columns` (n × folds × columns), and the intercepts."""
+        n, q = activity.shape
+        by_w, by_e = torch.empty(n, len(folds), columns.shape[1]), torch.empty(n, len(folds), 1 + q)
+        intercept, blocks = self._derivatives(intercept, size, activity, loadings)
+        for rows, e, w in blocks:
+            for f, genes in enumerate(folds):
+                by_w[rows, f] = w[:, genes] @ columns[genes]
+                by_e[rows, f] = e[:, genes] @ columns[genes, : 1 + q]
+        return by_w, by_e, intercept
 
     @cached_property
     def _seen(self) -> Tensor:
@@ -172,22 +211,20 @@ class Local:
         """
         n, q = len(self.x), loadings.shape[1]
         size, t = torch.zeros(n, 1), torch.zeros(n, q)
-        products = (loadings[:, :, None] * loadings[:, None]).flatten(1)
-        eye = torch.eye(q)
+        columns, eye, whole = features(loadings), torch.eye(q), [slice(None)]
         for _ in range(_STEPS):
-            e, w, intercept = self._moments(intercept, size, t, loadings)
-            total, mean = weighted_mean(w, loadings)
-            information, gradient = information_and_gradient(e, w, loadings, products, mean)
+            by_w, by_e, intercept = self._sums(intercept, size, t, loadings, columns, whole)
+            total, mean = weighted_mean(by_w[:, 0], q)
+            information, gradient = information_and_gradient(by_w[:, 0], by_e[:, 0], mean)
             step = torch.linalg.solve(information + eye, (gradient - t).unsqueeze(-1)).squeeze(-1)
             # unclipped steps diverge for cells with few counts
             step = step / step.abs().amax(1, keepdim=True).clamp(min=1.0) if q else step
-            size = size + (e.sum(1, keepdim=True) / total - (mean * step).sum(1, keepdim=True)).clamp(-1, 1)
+            size = size + (by_e[:, 0, :1] / total - (mean * step).sum(1, keepdim=True)).clamp(-1, 1)
             t = t + step
-        e, w, _ = self._moments(intercept, size, t, loadings)
-        _, mean = weighted_mean(w, loadings)
-        parts = [information_and_gradient(e[:, f], w[:, f], loadings[f], products[f], mean) for f in self.folds]
-        by_fold = torch.stack([h for h, _ in parts], 1)  # (n, folds, q, q)
-        natural = torch.einsum("nfij,nj->nfi", by_fold, t) + torch.stack([g for _, g in parts], 1)
+        by_w, by_e, _ = self._sums(intercept, size, t, loadings, columns, self.folds)
+        _, mean = weighted_mean(by_w.sum(1), q)
+        by_fold, gradient = information_and_gradient(by_w, by_e, mean[:, None])  # (n, folds, q, q)
+        natural = torch.einsum("nfij,nj->nfi", by_fold, t) + gradient
         return posterior_scores(by_fold, natural, size, own_first)
 
     def regress(self, activity: Tensor, size: Tensor) -> Slopes:
@@ -196,27 +233,30 @@ class Local:
         slope, se, intercept = np.zeros((n_genes, q)), np.zeros((n_genes, q)), self.intercept.clone()
         ridge = torch.diag(torch.tensor([1e-4] + [_RIDGE] * q))
         base = self.adjusted + size
-        for f, genes in enumerate(self.folds):
+        for f, fold in enumerate(self.folds):
             a = activity[:, f] - activity[:, f].mean(0)
             design = torch.cat([torch.ones(len(a), 1), a], 1)
             products = (design[:, :, None] * design[:, None]).flatten(1)
-            x, offset, theta = self.x[:, genes], base[:, genes], self.theta[genes]
-            start = self.intercept[genes]
-            beta = torch.zeros(len(start), q + 1)
-            beta[:, 0] = start
-            for _ in range(_STEPS + 1):
-                mu = torch.addmm(offset, design, beta.T).clamp_(-30, 12).exp_()
-                r = theta / (theta + mu)
-                hessian = ((mu * r).T @ products).view(-1, q + 1, q + 1) + ridge
-                gradient = ((x - mu) * r).T @ design - beta * ridge.diagonal()
-                gradient[:, 0] += start * ridge[0, 0]
-                step = torch.linalg.solve(hessian, gradient.unsqueeze(-1)).squeeze(-1)
-                beta = beta + step.clamp_(-1, 1)
-            # the last step moved little: mu, r and the Hessian are those of the estimate
-            overdispersion = ((x - mu).square() * r / mu).sum(0) / max(len(a) - q - 1, 1)
-            variance = torch.linalg.inv(hessian).diagonal(dim1=1, dim2=2)[:, 1:].clamp(min=1e-10)
-            slope[genes], intercept[genes] = beta[:, 1:].double().numpy(), beta[:, 0]
-            se[genes] = (variance.sqrt() * overdispersion.clamp(min=1).sqrt()[:, None]).double().numpy()
+            for part in _blocks(fold.stop - fold.start, len(a)):
+                genes = slice(fold.start + part.start, min(fold.start + part.stop, fold.stop))
+                # genes × cells, so that each pass over them runs through memory in one piece
+                x, offset = self.x[:, genes].T.contiguous(), base[:, genes].T.contiguous()
+                theta, start = self.theta[genes, None], self.intercept[genes]
+                beta = torch.zeros(len(start), q + 1)
+                beta[:, 0] = start
+                for _ in range(_STEPS + 1):
+                    mu = torch.addmm(offset, beta, design.T).clamp_(-30, 12).exp_()
+                    r = theta / (theta + mu)
+                    hessian = ((mu * r) @ products).view(-1, q + 1, q + 1) + ridge
+                    gradient = ((x - mu).mul_(r)) @ design - beta * ridge.diagonal()
+                    gradient[:, 0] += start * ridge[0, 0]
+                    step = torch.linalg.solve(hessian, gradient.unsqueeze(-1)).squeeze(-1)
+                    beta = beta + step.clamp_(-1, 1)
+                # the last step moved little: mu, r and the Hessian are those of the estimate
+                overdispersion = ((x - mu).square() * r / mu).sum(1) / max(len(a) - q - 1, 1)
+                variance = torch.linalg.inv(hessian).diagonal(dim1=1, dim2=2)[:, 1:].clamp(min=1e-10)
+                slope[genes], intercept[genes] = beta[:, 1:].double().numpy(), beta[:, 0]
+                se[genes] = (variance.sqrt() * overdispersion.clamp(min=1).sqrt()[:, None]).double().numpy()
         return Slopes(slope, se, intercept)
 
     def first_direction(self, seed: int) -> Tensor:

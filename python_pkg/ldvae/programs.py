@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -46,8 +47,9 @@ class Found:
     setting: Setting | None
 
 
-# A user asks for the loadings, the programs and the scores of one analysis, one call each: the last is kept
-_LAST: WeakKeyDictionary[Fit, tuple[str, Found]] = WeakKeyDictionary()
+# A user asks for loadings, programs and scores of several kinds, one call each: what the last cells and labels gave is
+# kept with the fit, by the name of the step.
+_LAST: WeakKeyDictionary[Fit, tuple[str, dict[Any, Any]]] = WeakKeyDictionary()
 
 
 def find_programs(
@@ -61,18 +63,26 @@ def find_programs(
     samples = None if sample_key is None else read_labels(adata, sample_key, "sample_key")
     reference = _reference(labels, reference, kind)
     cells = read_data(fit, adata)
-    key = _fingerprint(cells, labels, samples, (kind, reference, n_programs, seed))
+    key = _fingerprint(cells, labels, samples, (n_programs, seed))
     known = _LAST.get(fit)
-    if known is not None and known[0] == key:
-        return known[1]
-    setting = None
-    if kind == "between":
-        programs = between_programs(fit, cells, labels, samples, reference, seed)
-    else:
-        setting = prepare(fit, cells, labels, samples, seed)
+    if known is None or known[0] != key:
+        known = _LAST[fit] = (key, {})
+
+    def once(step: str, against: list[str] | None, make: Callable[[], Any]) -> Any:
+        name = (step, None if against is None else tuple(against))
+        if name not in known[1]:
+            known[1][name] = make()
+        return known[1][name]
+
+    def find() -> Found:
+        if kind == "between":
+            programs = between_programs(fit, cells, labels, samples, reference, seed)
+            return Found(programs, *call_programs(programs), cells, labels, reference, None)
+        setting = once("setting", None, lambda: prepare(fit, cells, labels, samples, seed))
         if kind != "within":
             _need_reference(setting, labels, reference, kind)
-        programs = own_programs(setting, n_programs, reference if kind == "specific" else None)
+        against = reference if kind == "specific" else None
+        programs = once("own", against, lambda: own_programs(setting, n_programs, against))
         if kind == "specific" and reference is not None:
             present = {p.name for p in setting.populations} & set(reference)
             programs = [p for p in programs if present - {p.population}]  # not one that is its own reference
@@ -80,8 +90,9 @@ def find_programs(
             programs = deviation_programs(setting, programs, reference)
         elif kind == "within":
             programs = within_programs(setting, programs)
-    found = Found(programs, *call_programs(programs), cells, labels, reference, setting)
-    _LAST[fit] = (key, found)
+        return Found(programs, *call_programs(programs), cells, labels, reference, setting)
+
+    found: Found = once(kind, reference, find)
     return found
 
 
