@@ -14,7 +14,7 @@ from scipy.stats import t as t_distribution
 from ldvae import differential_contributions, differential_expression, fit_ldvae
 from ldvae import moments as moments_module
 from ldvae.contributions import path_jacobian
-from ldvae.differential import contrast, normal_equivalent
+from ldvae.differential import _posterior, contrast, normal_equivalent
 from ldvae.groups import plan_comparisons
 from ldvae.moments import BatchEffects, Moments, moments, pool
 from ldvae.pairs import compare_pairs
@@ -544,3 +544,12 @@ def test_tables_that_cannot_be_held_are_refused():
         ValueError, match=r"124,750 comparisons of 14,000 genes need about 3.49e\+11 bytes .* `group1`\."
     ):
         plan_comparisons(adata, groupby="group", group2="pairwise", n_genes=14_000)
+
+
+def test_delta_zero_does_not_call_the_change_that_most_genes_share():
+    """In shares of a library most genes give way a little to those that go up; that is no change of theirs."""
+    rng = np.random.default_rng(0)
+    change = np.where(np.arange(500) < 25, 1.0, -0.05)
+    found = _posterior(change + rng.normal(0, 0.02, 500), np.full(500, 0.02), delta=0.0, fdr_target=0.05)
+    assert found["is_de"][:25].all() and found["is_de"][25:].sum() <= 3  # a share of the calls may be false
+    np.testing.assert_allclose(found["proba_de"], 1 - found["lfsr"])

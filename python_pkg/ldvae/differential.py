@@ -258,14 +258,18 @@ def _posterior(effect: np.ndarray, std: np.ndarray, delta: float, fdr_target: fl
         centre = float(weighted_median(effect, weight))
         spread = 1.2533 / math.sqrt(weight.sum())  # standard error of a median
     shrunk = ash(effect - centre, std, null_penalty=_NULL_PENALTY)
-    upper, lower = 1 - shrunk.below(delta - centre), shrunk.below(-delta - centre)
-    positive = 1 - shrunk.below(-centre) - (centre >= 0) * shrunk.lfdr
-    negative = shrunk.below(-centre) - (centre < 0) * shrunk.lfdr
-    probability = np.maximum(upper, lower)
+
+    def beyond(change: float) -> np.ndarray:
+        """Probability of a change of at least this in one direction, that of most genes left out."""
+        upper = 1 - shrunk.below(change - centre) - (change <= centre) * shrunk.lfdr
+        lower = shrunk.below(-change - centre) - (-change > centre) * shrunk.lfdr
+        return np.clip(np.maximum(upper, lower), 0, 1)
+
+    probability = beyond(delta)
     return {
         "proba_de": probability,
         "is_de": posterior_fdr(probability, fdr_target),
-        "lfsr": np.clip(1 - np.maximum(positive, negative), 0, 1),
+        "lfsr": 1 - beyond(0.0),
         "bayes_factor": log_odds(probability),
         "lfc_mean": np.where(np.isfinite(shrunk.std), shrunk.mean + centre, np.nan),
         "lfc_median": shrunk.quantile(0.5) + centre,

@@ -134,7 +134,7 @@ associate_factors <- function(fit, x, key, sample_key = NULL, within = NULL, cel
 #' @param n_samples Pairs of cells drawn for `estimand = "cell"`.
 #' @param seed Of the draws.
 #' @return A data.frame with one row per comparison and gene: `within`, `gene`, `group1`, `group2`; `proba_de`,
-#'   probability of a change beyond `delta` in one direction; `is_de`, the call; `lfsr`, probability that the sign of
+#'   probability of a change beyond `delta` in one direction, other than that of most genes; `is_de`, the call; `lfsr`, probability that the sign of
 #'   the change is wrong or that it is that of most genes; `bayes_factor`, natural log odds of `proba_de`; `lfc_mean`,
 #'   `lfc_median`, `lfc_std`, `lfc_lower`, `lfc_upper`, posterior of the log2 fold change (95 % interval); `mean1`,
 #'   `mean2`, estimated expression per 10,000; `raw_mean1`, `raw_mean2`, mean counts per 10,000 of the library;
