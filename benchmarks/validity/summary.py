@@ -1,0 +1,260 @@
+"""Rows become a table with what was promised beside what was measured, and a figure."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from rows import pooled
+from scipy.stats import kstest
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+BLUE, VERMILLION, GREY = "#0072B2", "#D55E00", "#8A8A8A"
+AMPLITUDES = ("0.8", "0.6")
+
+
+def select(rows: pd.DataFrame, section: str, measure: str, setting: str = "", method: str = "ldvae") -> pd.DataFrame:
+    """Rows of one measure; `setting` is a part of the setting's name."""
+    chosen = (rows["section"] == section) & (rows["measure"] == measure) & (rows["method"] == method)
+    return rows[chosen & rows["setting"].str.contains(setting, regex=False)]
+
+
+def promises(rows: pd.DataFrame) -> pd.DataFrame:
+    """One line per promise: what, measured value, its error, over how much, the bound, whether it holds."""
+    lines = []
+
+    def line(what: str, part: pd.DataFrame, low: float | None = None, high: float | None = None) -> None:
+        if not len(part) or not part["n"].sum():
+            return
+        p = pooled(part)
+        bound = " to ".join(f"{b:g}" for b in (low, high) if b is not None)
+        bound = bound if low is not None and high is not None else ("≥ " if low is not None else "≤ ") + bound
+        holds = (low is None or p["value"] >= low) and (high is None or p["value"] <= high)
+        lines.append((what, p["value"], p["error"], p["n"], p["runs"], bound, holds))
+
+    linear = rows[~rows["setting"].str.contains("nonlinear", regex=False)]
+    plain = linear[~linear["setting"].str.contains("without|rewired|depth")]
+    for amplitude, low_within, low_specific in zip(AMPLITUDES, (0.93, 0.88), (0.95, 0.90), strict=True):
+        at = f"amplitude {amplitude}"
+        line(f"AUPRC of own genes, within, {at}", select(plain, "recovery", "within", at), low_within)
+        line(f"AUPRC of own genes, specific, {at}", select(plain, "recovery", "specific", at), low_specific)
+    line("own programs called", select(plain, "programs", "called of the planted"), 0.9)
+    line("false among called specific programs", select(linear, "programs", "false among called"), high=0.05)
+    for kind in ("within", "specific"):
+        for name in ("false discoveries", "false discoveries, small populations", "wrong signs"):
+            line(f"{kind}, lfsr < .05: {name}", select(linear, "calibration", f"{kind}: {name}"), high=0.05)
+        name = f"{kind}: coverage, called genes"
+        line(f"{kind}: coverage of 95 % intervals, called genes", select(linear, "calibration", name), 0.92, 0.98)
+    line("between, lfsr < .05: wrong signs", select(linear, "calibration", "between: wrong signs"), high=0.05)
+    name = "between: coverage, all genes"
+    line("between: coverage of 95 % intervals, all genes", select(linear, "calibration", name), 0.92, 0.98)
+    nonlinear = rows[rows["setting"].str.contains("nonlinear", regex=False)]
+    name = "specific: false discoveries"
+    line(
+        "specific, lfsr < .05: false discoveries, non-linear decoder", select(nonlinear, "calibration", name), high=0.05
+    )
+    line("deviation, lfsr < .05: false discoveries", select(rows, "rewired", "false discoveries", "rewired"), high=0.05)
+    name = "genes called where nothing is rewired"
+    line("deviation: genes called per data set where nothing is rewired", select(linear, "rewired", name), high=1)
+    for measure in sorted(rows.loc[rows["section"] == "nulls", "measure"].unique()):
+        line(f"random halves: any call, {measure}", select(rows, "nulls", measure), high=0.05)
+    nothing = rows[rows["setting"] == "treatment does nothing"]
+    for measure in ("any false gene", "any false gene, within populations", "any factor associated"):
+        line(
+            f"treatment does nothing, donors: {measure}", select(nothing, "donors", measure, method="donors"), high=0.05
+        )
+    for level in ("1%", "5%", "10%"):
+        nominal = float(level[:-1]) / 100
+        measure = f"realised FDR at {level}"
+        line(f"differential expression: {measure}", select(rows, "expression", measure), high=nominal + 0.01)
+    at = ("expression, donors", "realised FDR at 5%", "")
+    line("differential expression by donors: realised FDR at 5%", select(rows, *at), high=0.06)
+    for measure, low in {
+        "factors matched at |r| >= .95": 0.95, "lowest |r| of specific programs": 0.95,
+        "lowest overlap of the first 20 genes": 16,
+    }.items():  # fmt: skip
+        line(f"five seeds: {measure}", select(rows, "stability", measure), low)
+    for part in ("sorted PBMC", "interferon beta"):
+        real = rows[(rows["section"] == "real") & (rows["setting"] == part)]
+        for measure in real["measure"].unique():
+            low = (
+                None if "made of" in measure else 0.99 if "share" in measure else 0.95 if "program" in measure else 0.9
+            )
+            line(f"{part}: {measure}", real[real["measure"] == measure], low, 0 if low is None else None)
+    three = rows[(rows["section"] == "real") & (rows["measure"] == "largest AUROC of a chemistry by a factor")]
+    line("three chemistries: largest AUROC by a factor", three[three["method"] == "batch registered"], high=0.7)
+    columns = ["what", "measured", "error", "over", "runs", "bound", "holds"]
+    return pd.DataFrame(lines, columns=columns)
+
+
+def null_pvalues(rows: pd.DataFrame) -> pd.DataFrame:
+    """Are p-values of programs uniform where there is no program? (Kolmogorov–Smirnov.)"""
+    found = []
+    for measure, part in rows[rows["section"] == "null p-values"].groupby("measure"):
+        values = part["value"].to_numpy()
+        below = (values < 0.05).mean()
+        found.append((measure, len(values), below, kstest(values, "uniform").pvalue))
+    return pd.DataFrame(found, columns=["where", "p-values", "below .05", "KS p"])
+
+
+def everything(rows: pd.DataFrame) -> pd.DataFrame:
+    """All measures, pooled over seeds."""
+    kept = rows[rows["section"] != "null p-values"]
+    keys = ["section", "measure", "setting", "method"]
+    return kept.groupby(keys, sort=True).apply(pooled, include_groups=False).reset_index()
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    """A table with three digits."""
+
+    def cell(value: object) -> str:
+        if isinstance(value, bool | np.bool_):
+            return "yes" if value else "**no**"
+        if isinstance(value, float):
+            return (
+                "" if np.isnan(value) else f"{value:.0f}" if value >= 100 or value == round(value) else f"{value:.3f}"
+            )
+        return str(value).replace("|", "\\|")
+
+    lines = ["| " + " | ".join(frame.columns) + " |", "|" + "---|" * frame.shape[1]]
+    lines += ["| " + " | ".join(cell(v) for v in row) + " |" for row in frame.itertuples(index=False)]
+    return "\n".join(lines)
+
+
+def machine() -> str:
+    """Where this was measured."""
+    packages = []
+    for name in ("torch", "numpy", "scvi-tools"):
+        try:
+            packages.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            continue
+    return (
+        f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
+        + ", ".join(packages)
+    )
+
+
+def write(rows: pd.DataFrame, folder: Path, seconds: float, strict: bool) -> None:
+    """rows.csv, table.md and figure.png; with `strict`, a missed bound ends the process with an error."""
+    rows.to_csv(folder / "rows.csv", index=False, float_format="%.6g")
+    found = promises(rows)
+    text = [
+        "# Validity: what was measured", "",
+        f"{machine()}; {seconds / 60:.0f} minutes in two processes. `make validity` writes this file.", "",
+        "## Promises", "",
+        "`measured` is pooled over data sets (weighted by `over`: genes, programs or runs), `error` its standard error",
+        "over them.", "", markdown(found), "",
+        "## P-values of programs where there is none", "", markdown(null_pvalues(rows)), "",
+        "## Everything", "", markdown(everything(rows)), "",
+    ]  # fmt: skip
+    (folder / "table.md").write_text("\n".join(text), encoding="utf-8")
+    draw(rows, folder / "figure.png")
+    print(found.to_string(index=False))
+    missed = found[~found["holds"]]
+    if strict and len(missed):
+        print("Missed:", "; ".join(missed["what"]), file=sys.stderr)
+        raise SystemExit(1)
+
+
+def draw(rows: pd.DataFrame, path: Path) -> None:
+    """Recovery against other methods, realised against nominal rates, null p-values, power."""
+    figure, axes = plt.subplots(2, 2, figsize=(9, 6.5), layout="constrained")
+    _recovery(axes[0, 0], rows)
+    _pvalues(axes[0, 1], rows)
+    _fdr(axes[1, 0], rows)
+    _heldout(axes[1, 1], rows)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def _recovery(ax: plt.Axes, rows: pd.DataFrame) -> None:
+    part = rows[
+        (rows["section"] == "recovery")
+        & rows["setting"].str.startswith("1 shared, amplitude")
+        & (rows["measure"] == "specific")
+    ]
+    part = part[~part["setting"].str.contains("nonlinear")]
+    methods = [
+        m
+        for m in ("ldvae", "LinearSCVI, once", "LinearSCVI per population", "PCA per population", "consensus NMF")
+        if m in set(part["method"])
+    ]
+    for k, amplitude in enumerate(AMPLITUDES):
+        for i, method in enumerate(methods):
+            values = part[(part["method"] == method) & part["setting"].str.endswith(amplitude)]["value"]
+            if len(values):
+                ax.barh(
+                    i + 0.38 * k - 0.19,
+                    values.mean(),
+                    0.36,
+                    color=(BLUE, VERMILLION)[k],
+                    label=f"amplitude {amplitude}" if i == 0 else None,
+                )
+                ax.plot(values, np.full(len(values), i + 0.38 * k - 0.19), "k.", markersize=3)
+    ax.set(
+        yticks=range(len(methods)),
+        yticklabels=methods,
+        xlim=(0, 1),
+        xlabel="AUPRC, genes of a population's own program",
+    )
+    ax.invert_yaxis()
+    ax.legend(frameon=False, fontsize=8, loc="lower right")
+
+
+def _pvalues(ax: plt.Axes, rows: pd.DataFrame) -> None:
+    for colour, (measure, part) in zip(
+        (BLUE, VERMILLION), rows[rows["section"] == "null p-values"].groupby("measure"), strict=False
+    ):
+        values = np.sort(part["value"])
+        ax.plot(values, (np.arange(len(values)) + 1) / len(values), color=colour, label=f"{measure} ({len(values)})")
+    ax.plot([0, 1], [0, 1], color=GREY, linewidth=0.8)
+    ax.set(
+        xlabel="p-value of a program where there is none", ylabel="share of p-values below", xlim=(0, 1), ylim=(0, 1)
+    )
+    ax.legend(frameon=False, fontsize=8)
+
+
+def _fdr(ax: plt.Axes, rows: pd.DataFrame) -> None:
+    nominal = (1, 5, 10)
+    part = rows[rows["section"] == "expression"]
+    for colour, method in zip((BLUE, VERMILLION, GREY), ("ldvae", "scvi-tools change", "Wilcoxon"), strict=True):
+        for k, (_setting, own) in enumerate(part[part["method"] == method].groupby("setting")):
+            values = [pooled(own[own["measure"] == f"realised FDR at {n}%"])["value"] for n in nominal]
+            ax.plot(nominal, 100 * np.array(values), ".-", color=colour, linewidth=1, label=method if k == 0 else None)
+    ax.plot([0, 12], [0, 12], color="black", linewidth=0.8, linestyle=":")
+    ax.set(xlabel="nominal FDR (%)", ylabel="realised FDR (%)", yscale="symlog", xticks=nominal, ylim=(0, 100))
+    ax.set_title("Differential expression, a line per setting", fontsize=9)
+    ax.legend(frameon=False, fontsize=8)
+
+
+def _heldout(ax: plt.Axes, rows: pd.DataFrame) -> None:
+    part = rows[rows["section"] == "held-out"]
+    sets = list(part["setting"].unique())
+    methods = list(dict.fromkeys(part.sort_values("method")["method"]))
+    for i, name in enumerate(sets):
+        own = part[part["setting"] == name].set_index("method")["value"]
+        base = own.get("LinearSCVI, defaults", own.max())
+        for j, method in enumerate(methods):
+            if method in own:
+                ax.plot(
+                    own[method] - base,
+                    j + 0.15 * (i - 1),
+                    "os^"[i % 3],
+                    color=(BLUE, VERMILLION, GREY)[i % 3],
+                    label=name if method == own.index[0] else None,
+                )
+    ax.axvline(0, color="black", linewidth=0.6)
+    ax.set(
+        yticks=range(len(methods)), yticklabels=methods, xlabel="held-out log-likelihood per cell, nats over LinearSCVI"
+    )
+    if sets:
+        ax.legend(frameon=False, fontsize=7)
