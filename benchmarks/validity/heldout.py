@@ -58,11 +58,11 @@ def score(mu: np.ndarray, theta: np.ndarray, counts: ad.AnnData) -> np.ndarray:
     x = torch.from_numpy(counts.X.toarray())
     library = x.sum(1, keepdim=True)
     t = torch.from_numpy(np.asarray(theta, dtype=np.float32))
-    out = [
-        NegativeBinomial(total_count=t, logits=(torch.from_numpy(m) * library + 1e-10).log() - t.log(), validate_args=False)
-        .log_prob(x).sum(1).numpy()
-        for m in mu
-    ]  # fmt: skip
+    out = []
+    for share in mu:
+        log_mean = (torch.from_numpy(share) * library + 1e-10).log()
+        counted = NegativeBinomial(total_count=t, logits=log_mean - t.log(), validate_args=False)
+        out.append(counted.log_prob(x).sum(1).numpy())
     return np.array(out)
 
 

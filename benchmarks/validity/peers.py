@@ -55,18 +55,17 @@ def axes(loadings: np.ndarray, covariance: np.ndarray, n: int) -> np.ndarray:
 
 
 def programs_of(method: str, adata: AnnData, max_epochs: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """For each population: two programs that vary within it, and the one that is most its own (genes × 2, genes × 1)."""
+    """For each population: two programs that vary within it, and the one that is most its own."""
     populations = adata.obs["population"]
     members = {name: (populations == name).to_numpy() for name in populations.cat.categories}
     out = {}
     if method == "LinearSCVI, once":
         loadings, z = linear_scvi(adata, max_epochs)
         cov = {name: np.cov(z[rows].T) for name, rows in members.items()}
-        for name, rows in members.items():
+        for name in members:
             rest = [k for k in members if k != name]
             others = np.average([cov[k] for k in rest], axis=0, weights=[members[k].sum() for k in rest])
             out[name] = axes(loadings, cov[name], 2), axes(loadings, cov[name] - 2 * others, 1)
-            del rows
     elif method == "LinearSCVI per population":
         for name, rows in members.items():
             loadings, z = linear_scvi(adata[rows].copy(), max_epochs)
@@ -92,7 +91,8 @@ def consensus_nmf(adata: AnnData, k: int, n_runs: int = 10) -> tuple[np.ndarray,
     """Gene scores (genes × k) and usages (cells × k), after Kotliar et al. (2019).
 
     `n_runs` factorisations of variance-scaled counts per 10,000, clustered spectra (the third farthest from their
-    neighbours left out), medians of the clusters, refitted usages; scores are regressions of standardised log expression.
+    neighbours left out), medians of the clusters, refitted usages; scores are coefficients of standardised log
+    expression on usages.
     """
     x = adata.X.toarray()
     x = 1e4 * x / x.sum(1, keepdims=True)
@@ -108,16 +108,12 @@ def consensus_nmf(adata: AnnData, k: int, n_runs: int = 10) -> tuple[np.ndarray,
         spectra = spectra[distance <= np.quantile(distance, 2 / 3)]
         cluster = KMeans(k, n_init=10, random_state=0).fit_predict(spectra)
         medians = np.array([np.median(spectra[cluster == j], axis=0) for j in range(k)]) + 1e-12
-        model = NMF(k, init="custom", random_state=0, **settings)
         usage = np.full((len(scaled), k), scaled.mean() / k)
         for _ in range(200):  # multiplicative steps with the spectra fixed
             usage *= (scaled @ medians.T) / np.maximum(usage @ (medians @ medians.T), 1e-12)
-        del model
     usage /= usage.sum(1, keepdims=True)
     y = normalised(adata)
     y = (y - y.mean(0)) / np.maximum(y.std(0), 1e-9)
-    design = np.column_stack([np.ones(len(usage)), usage[:, :-1]])
-    del design
     return np.linalg.lstsq(usage, y, rcond=None)[0].T, usage
 
 

@@ -67,7 +67,7 @@ def sorted_cells(folder: Path) -> list[Row]:
 
 
 def interferon(folder: Path) -> list[Row]:
-    """The response to interferon beta: one program, shared by all cell types, nobody's own, going with the condition."""
+    """The response to interferon beta: one program, in all cell types, nobody's own, going with the condition."""
     adata = read(folder, "kang_ifnb.h5ad")
     fit = fitted(adata)
     genes = hallmark(folder, "HALLMARK_INTERFERON_ALPHA_RESPONSE")
@@ -93,9 +93,8 @@ def interferon(folder: Path) -> list[Row]:
     stimulated = (adata.obs["condition"] == "STIM").to_numpy()
     apart = []
     for column in [c for c in scores if c.endswith(f"_{best}")]:
-        here = (adata.obs["cell_type"] == column.removesuffix(f"_{best}")).to_numpy() & scores[
-            column
-        ].notna().to_numpy()
+        cell_type = column.removesuffix(f"_{best}")
+        here = (adata.obs["cell_type"] == cell_type).to_numpy() & scores[column].notna().to_numpy()
         apart.append(max(a := roc_auc_score(stimulated[here], scores[column][here]), 1 - a))
     rows.append(Row("real", "median AUROC of stimulation by the score", setting, "ldvae", 0, float(np.median(apart))))
     rows.append(Row("real", "lowest AUROC of stimulation by the score", setting, "ldvae", 0, float(min(apart))))
