@@ -31,7 +31,9 @@ def start(simulated):
 def run(start, schedule=None, **kwargs):
     config, data, default, mean = start
     kwargs = dict(validation_size=0.1, early_stopping=True, seed=0, progress=False) | kwargs
-    return train.train(config, data, schedule or default, mean_expression=mean, **kwargs)
+    return train.train(
+        config, data, schedule or default, mean_expression=mean, design_effect=np.zeros((0, 150)), **kwargs
+    )
 
 
 def same(first, second):

@@ -80,6 +80,7 @@ def train(
     schedule: Schedule,
     *,
     mean_expression: np.ndarray,
+    design_effect: np.ndarray,
     validation_size: float,
     early_stopping: bool,
     seed: int,
@@ -95,6 +96,8 @@ def train(
     ----------
     mean_expression
         Share of the library per gene, the start of the intercepts.
+    design_effect
+        Start of the effects of covariates (design × genes, log).
     validation_size
         Share of cells held out; they choose the best epoch and, with `early_stopping`, the end.
     checkpoint
@@ -109,6 +112,7 @@ def train(
     model = LDVAE(config, torch.Generator().manual_seed(seed)).to(device)
     with torch.no_grad():
         model.intercept.copy_(torch.from_numpy(np.log(mean_expression)))
+        model.design_effect.copy_(torch.from_numpy(design_effect))
     generator = torch.Generator(device).manual_seed(seed)
     order = torch.randperm(counts.n_cells, generator=torch.Generator().manual_seed(seed)).to(device)
     n_held = round(validation_size * counts.n_cells)

@@ -6,10 +6,11 @@ import os
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 
 from . import checks
-from .counts import read_counts
+from .counts import Counts, read_counts
 from .data import SparseCounts, design_columns, design_matrix
 from .distributions import LIKELIHOODS
 from .factors import describe_factors
@@ -20,6 +21,8 @@ from .train import pick_device, schedule_for, train
 from .version import VERSION
 
 __all__ = ["fit_ldvae"]
+
+_COUNTS = 10.0  # with which a batch starts as all cells are: few counts say little
 
 
 def fit_ldvae(
@@ -143,12 +146,15 @@ def fit_ldvae(
         checks.optional(checks.integer, "max_epochs", max_epochs, 1),
         checks.number("learning_rate", learning_rate, 0, 1, low_open=True),
     )
-    data = SparseCounts(counts.matrix, counts.lib_size, design_matrix(adata, covariates), pick_device(device))
+    design = design_matrix(adata, covariates)
+    data = SparseCounts(counts.matrix, counts.lib_size, design, pick_device(device))
+    mean_expression, batch_effect = _start(counts, config, design)
     trained = train(
         config,
         data,
         schedule,
-        mean_expression=(np.asarray(counts.matrix.sum(axis=0, dtype=np.float64)).ravel() + 0.1) / counts.lib_size.sum(),
+        mean_expression=mean_expression,
+        design_effect=batch_effect,
         validation_size=held,
         early_stopping=checks.boolean("early_stopping", early_stopping),
         seed=seed,
@@ -158,7 +164,7 @@ def fit_ldvae(
     mean, variance = encode(trained.model, data)
     model = trained.model.cpu()
     if data.device.type != "cpu":
-        data = SparseCounts(counts.matrix, counts.lib_size, design_matrix(adata, covariates), torch.device("cpu"))
+        data = SparseCounts(counts.matrix, counts.lib_size, design, torch.device("cpu"))
     return Fit(
         config=config,
         genes=counts.genes,
@@ -179,3 +185,18 @@ def fit_ldvae(
             "max_epochs": schedule.max_epochs,
         },
     )
+
+
+def _start(counts: Counts, config: Config, design: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where training starts: share of the library per gene, and what each batch has beyond it (design × genes, log).
+
+    Batches that start alike are first told apart by factors, and a short training does not take that back.
+    """
+    mean = (np.asarray(counts.matrix.sum(axis=0, dtype=np.float64)).ravel() + 0.1) / counts.lib_size.sum()
+    effect = np.zeros((config.n_design, len(mean)))
+    if config.batch_key is not None:  # the first covariate
+        share = np.asarray(config.covariates[0]["share"])
+        member = sp.csr_matrix((design[:, : len(share)] + share > 0.5).T, dtype=np.float64)
+        expected = (member @ counts.lib_size)[:, None] * mean
+        effect[: len(share)] = np.log(((member @ counts.matrix).toarray() + _COUNTS) / (expected + _COUNTS))
+    return mean, effect
