@@ -60,6 +60,7 @@ SIGNATURES = {
     "save_fit": "(fit, path)",
     "load_fit": "(path)",
     "add_ldvae": "(adata, fit, *, scores=None)",
+    "from_scvi": "(model, adata=None)",
 }  # fmt: skip
 PLOTS = {"plot_history", "plot_loadings", "plot_programs", "plot_differential_expression", "plot_association"}
 

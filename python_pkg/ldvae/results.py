@@ -216,13 +216,12 @@ def add_ldvae(adata: Any, fit: Fit, *, scores: pd.DataFrame | None = None) -> An
         for column in scores.columns.drop("cell"):
             out.obs[column] = scores[column].to_numpy()[rows]
     out.varm["ldvae_loadings"] = loadings
-    out.uns["ldvae"] = {
+    facts: dict[str, Any] = {k: fit.info[k] for k in ("version", "seed") if k in fit.info}
+    out.uns["ldvae"] = facts | {
         "factors": names.astype(str),
         "variance_explained": fit.factors["variance_explained"][active],
         "gene_likelihood": fit.config.gene_likelihood,
         "decoder": fit.config.decoder,
-        "version": fit.info["version"],
-        "seed": fit.info["seed"],
     }
     return out
 
