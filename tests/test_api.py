@@ -59,7 +59,7 @@ SIGNATURES = {
     "top_genes": "(loadings, *, n=10)",
     "save_fit": "(fit, path)",
     "load_fit": "(path)",
-    "add_ldvae": "(adata, fit, *, scores=None)",
+    "add_ldvae": "(adata, fit, *, scores=None, de=None, groupby=None)",
     "from_scvi": "(model, adata=None)",
 }  # fmt: skip
 PLOTS = {"plot_history", "plot_loadings", "plot_programs", "plot_differential_expression", "plot_association"}
