@@ -1,4 +1,4 @@
-"""What a fit leaves in an AnnData is where scanpy looks for it."""
+"""What a fit leaves in an AnnData is where scanpy looks for it, and gene sets where gene-set tools do."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import scanpy as sc
 
-from ldvae import add_ldvae, differential_expression, get_latent
+from ldvae import add_ldvae, differential_expression, get_latent, top_genes
 
 
 def test_add_ldvae_puts_differential_expression_where_scanpy_looks(fit, simulated, tmp_path):
@@ -55,3 +55,19 @@ def test_views_are_read_like_their_copies(fit, simulated):
     assert view.is_view
     pd.testing.assert_frame_equal(get_latent(fit, view), get_latent(fit, view.copy()))
     assert add_ldvae(view, fit).n_obs == 100 and view.is_view
+
+
+def test_top_genes_writes_gene_sets_up_and_down_apart(tmp_path):
+    wide = pd.DataFrame({"gene": list("abcd"), "Z_1": [1.0, -3, 2, 0], "Z_2": [0, 0.5, 1, 4]})
+    top_genes(wide, n=3, gmt=tmp_path / "x.gmt")
+    assert (tmp_path / "x.gmt").read_text() == "Z_1_down\tldvae\tb\nZ_1_up\tldvae\tc\ta\nZ_2_up\tldvae\td\tc\tb\n"
+    long = pd.DataFrame(
+        {"population": "A", "kind": "within", "program": "own_1", "gene": ["a", "b"], "loading": [1, 2]}
+    )
+    top_genes(long, gmt=str(tmp_path / "x.gmt"))
+    assert (tmp_path / "x.gmt").read_text() == "A_within_own_1_up\tldvae\tb\ta\n"
+    with pytest.raises(TypeError, match=r"^`gmt` must be the name of a file, not 3\.$"):
+        top_genes(wide, gmt=3)
+    with pytest.raises(ValueError) as caught:
+        top_genes(wide, gmt=tmp_path / "no" / "x.gmt")
+    assert str(caught.value) == f"`gmt` must be in an existing folder, and {str(tmp_path / 'no')!r} is not one."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -112,7 +113,7 @@ def get_factors(fit: Fit) -> pd.DataFrame:
     return table("factors", {"factor": factor_names(fit.config.n_latent), "n_genes": n_genes, **columns})
 
 
-def top_genes(loadings: pd.DataFrame, *, n: int = 10) -> pd.DataFrame:
+def top_genes(loadings: pd.DataFrame, *, n: int = 10, gmt: str | os.PathLike[str] | None = None) -> pd.DataFrame:
     """The strongest rows of a loadings table: the `n` largest in absolute value of each factor or program.
 
     Parameters
@@ -121,13 +122,16 @@ def top_genes(loadings: pd.DataFrame, *, n: int = 10) -> pd.DataFrame:
         A table of `get_loadings`, `get_loadings_uncertainty` or `population_loadings`.
     n
         Rows per factor or program.
+    gmt
+        A file to write them to as gene sets in the GMT format; an existing one is replaced. A factor or program gives
+        two sets, such as `Z_1_up` and `Z_1_down`: genes with positive and with negative loadings, strongest first.
 
     Returns
     -------
     DataFrame
         The same columns (a wide table becomes `gene, factor, loading`), strongest first.
     """
-    n = checks.integer("n", n, 1)
+    n, gmt = checks.integer("n", n, 1), checks.optional(checks.new_file, "gmt", gmt)
     if not isinstance(loadings, pd.DataFrame) or "gene" not in loadings:
         raise TypeError("`loadings` must be a table of get_loadings, get_loadings_uncertainty or population_loadings.")
     if "loading" not in loadings:
@@ -137,7 +141,14 @@ def top_genes(loadings: pd.DataFrame, *, n: int = 10) -> pd.DataFrame:
     first = loadings.loc[order].groupby(keys, sort=False).head(n)
     position = {key: i for i, key in enumerate(loadings[keys].drop_duplicates().itertuples(index=False, name=None))}
     rank = [position[key] for key in first[keys].itertuples(index=False, name=None)]
-    return first.iloc[np.argsort(rank, kind="stable")].reset_index(drop=True)
+    first = first.iloc[np.argsort(rank, kind="stable")].reset_index(drop=True)
+    if gmt is not None:
+        way = np.where(first["loading"] > 0, "up", "down")
+        names = first[keys].assign(way=way).agg("_".join, axis=1)
+        with open(gmt, "w", encoding="utf-8", newline="\n") as file:
+            for name, genes in first.groupby(names, sort=False)["gene"]:
+                file.write("\t".join([str(name), "ldvae", *genes]) + "\n")
+    return first
 
 
 def get_expression(
