@@ -101,7 +101,8 @@ top_genes <- function(loadings, n = 10, gmt = NULL) {
 }
 
 write_gmt <- function(loadings, keys, file) {
-  names <- do.call(paste, c(unname(loadings[keys]), ifelse(loadings$loading > 0, "up", "down"), sep = "_"))
+  way <- ifelse(loadings$loading > 0, "up", "down")
+  names <- do.call(paste, c(unname(loadings[keys]), list(way), sep = "_"))
   sets <- split(loadings$gene, factor(names, unique(names)))
   lines <- paste(names(sets), "ldvae", vapply(sets, paste, "", collapse = "\t"), sep = "\t")
   connection <- file(file, "wb") # no carriage returns, on Windows neither
