@@ -26,6 +26,7 @@ MAY_IMPORT = {
     },
     "anndata": {"counts", "simulate", "bridge"},
     "matplotlib": {"drawing", "plots"},
+    "scvi": {"adapters"},
 }  # fmt: skip
 # Named in annotations only, never imported at run time.
 MAY_NAME = {"anndata": {"api"}}

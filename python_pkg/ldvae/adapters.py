@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from .counts import read_cells, read_counts
 from .data import SparseCounts, design_matrix
 from .distributions import LIKELIHOODS, log_expression
 from .factors import describe_factors
@@ -58,6 +59,8 @@ def from_scvi(model: Any, adata: Any = None) -> Fit:
         import scvi
     except ImportError:
         raise ImportError("from_scvi needs scvi-tools, which is not installed: pip install scvi-tools.") from None
+    if adata is not None:
+        read_cells(adata)  # before anything is loaded: is it an AnnData?
     kinds = (scvi.model.LinearSCVI, scvi.model.SCVI)
     if isinstance(model, str | os.PathLike):
         model = _load(Path(model), adata, {kind.__name__: kind for kind in kinds})
@@ -70,7 +73,8 @@ def from_scvi(model: Any, adata: Any = None) -> Fit:
         raise ValueError("`model` must be trained: call its train() first.")
     if adata is None:
         adata = model.adata
-        if adata is None or str(model.minified_data_type) == "latent_posterior_parameters":
+        kept = getattr(model, "minified_data_type", None)  # LinearSCVI has had it since scvi-tools 1.4
+        if adata is None or str(kept) == "latent_posterior_parameters":
             raise ValueError("`model` holds no counts: give the cells it was trained on as `adata`.")
     module = model.module
     _check_module(module)
@@ -90,13 +94,22 @@ def _load(folder: Path, adata: Any, kinds: Mapping[str, Any]) -> Any:
         raise ValueError(f"`model` must be the folder of a saved model, and {str(folder)!r} holds no model.pt.")
     if adata is None and not (folder / "adata.h5ad").is_file():
         raise ValueError(f"{str(folder)!r} was saved without its cells: give those it was trained on as `adata`.")
-    any_kind = next(iter(kinds.values()))
-    name = any_kind.load_registry(str(folder))["model_name"]
+    registry = next(iter(kinds.values())).load_registry(str(folder))
+    name = registry["model_name"]
     if name not in kinds:
         raise TypeError(f"`model` must be a saved LinearSCVI or SCVI, and {str(folder)!r} holds a {name}.")
-    # scvi-tools writes into the object that it loads with; two cells are enough to build the model
-    some = None if adata is None else adata[:2].to_memory() if adata.isbacked else adata[:2].copy()
-    return kinds[name].load(str(folder), adata=some, accelerator="cpu")
+    if adata is not None:
+        # scvi-tools writes into the object that it loads with; two cells are enough to build the model
+        adata = adata[:2].to_memory() if adata.isbacked else adata[:2].copy()
+        genes = _genes(registry).tolist()
+        read_counts(adata, genes=genes, layer=registry["setup_args"].get("layer"))  # are they there?
+        adata = adata[:, genes].copy()
+    return kinds[name].load(str(folder), adata=adata, accelerator="cpu")
+
+
+def _genes(registry: Mapping[str, Any]) -> np.ndarray:
+    names = registry["field_registries"]["X"]["state_registry"]["column_names"]
+    return np.array([str(name) for name in names], dtype=object)
 
 
 def _check_module(module: Any) -> None:
@@ -144,7 +157,7 @@ def _fit(
     """The fit, from the parameters of a module of scvi-tools and what it registered of its data."""
     setup, fields = registry["setup_args"], registry["field_registries"]
     batch_key = setup.get("batch_key")
-    genes = np.array([str(gene) for gene in fields["X"]["state_registry"]["column_names"]], dtype=object)
+    genes = _genes(registry)
     covariates, design = _covariates(fields, batch_key, adata)
     n_latent, n_hidden = state["z_encoder.mean_encoder.weight"].shape
     linear = "decoder.factor_regressor.fc_layers.Layer 0.0.weight" in state

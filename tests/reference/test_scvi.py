@@ -12,6 +12,7 @@ from pathlib import Path
 
 import anndata as ad
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors.numpy import save_file
@@ -201,6 +202,8 @@ def test_a_saved_folder_and_cells_given_apart(tmp_path):
     model.save(str(tmp_path / "whole"), save_anndata=True)
     clean = cells()
     clean.layers["raw"], clean.X = clean.X, clean.X.log1p()
+    other = ad.AnnData(clean.layers["raw"][:, :2].copy(), clean.obs[[]], pd.DataFrame(index=["X1", "X2"]))
+    other.layers["raw"] = other.X
     before = (clean.obs.columns.tolist(), list(clean.uns))
     clean.write_h5ad(tmp_path / "cells.h5ad")
     for found in (
@@ -208,10 +211,16 @@ def test_a_saved_folder_and_cells_given_apart(tmp_path):
         ldvae.from_scvi(str(tmp_path / "alone"), clean),
         ldvae.from_scvi(tmp_path / "alone", ad.read_h5ad(tmp_path / "cells.h5ad", backed="r")),
         ldvae.from_scvi(model, clean),
+        ldvae.from_scvi(model, more := ad.concat([clean[:, ::-1], other], axis=1, merge="first")),
+        ldvae.from_scvi(tmp_path / "alone", more),
     ):
         assert found.config == fit.config and found.config.layer == "raw"
         assert np.array_equal(found.latent_mean, fit.latent_mean)
     assert (clean.obs.columns.tolist(), list(clean.uns)) == before
+    with pytest.raises(ValueError, match=r"^2 of 80 genes are not in `adata`: 'G0', 'G1'\.$"):
+        ldvae.from_scvi(tmp_path / "alone", clean[:, 2:])
+    with pytest.raises(TypeError, match=r"^`adata` must be an AnnData, not a builtins\.str\.$"):
+        ldvae.from_scvi(tmp_path / "alone", "cells.h5ad")
     with pytest.raises(ValueError) as caught:
         ldvae.from_scvi(tmp_path / "alone")
     folder = str(tmp_path / "alone")
