@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import warnings
 from pathlib import Path
@@ -285,6 +286,15 @@ def test_size_factors_other_models_and_untrained_ones_are_refused(tmp_path):
     with pytest.raises(ValueError) as caught:
         ldvae.from_scvi(LINEAR(adata))
     assert str(caught.value) == "`model` must be trained: call its train() first."
+
+
+def test_the_guide_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    guide = (Path(__file__).parents[2] / "docs" / "from-scvi.md").read_text(encoding="utf-8")
+    names = {}
+    for block in re.findall(r"```python\n(.*?)```", guide, re.DOTALL):
+        exec(block, names)
+    assert set(names["markers"]["population"]) == {"P0", "P1", "P2"} and names["de"]["is_de"].any()
 
 
 def plain(value):
