@@ -66,6 +66,8 @@ def test_top_genes_writes_gene_sets_up_and_down_apart(tmp_path):
     )
     top_genes(long, gmt=str(tmp_path / "x.gmt"))
     assert (tmp_path / "x.gmt").read_text() == "A_within_own_1_up\tldvae\tb\ta\n"
+    top_genes(long.astype({"population": "category"})[:0], gmt=tmp_path / "x.gmt")
+    assert (tmp_path / "x.gmt").read_text() == ""
     with pytest.raises(TypeError, match=r"^`gmt` must be the name of a file, not 3\.$"):
         top_genes(wide, gmt=3)
     with pytest.raises(ValueError) as caught:

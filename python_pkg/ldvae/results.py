@@ -138,15 +138,16 @@ def top_genes(loadings: pd.DataFrame, *, n: int = 10, gmt: str | os.PathLike[str
         loadings = loadings.melt("gene", var_name="factor", value_name="loading")
     keys = [c for c in ("population", "kind", "program", "factor") if c in loadings]
     order = loadings["loading"].abs().sort_values(ascending=False, kind="stable").index
-    first = loadings.loc[order].groupby(keys, sort=False).head(n)
+    first = loadings.loc[order].groupby(keys, sort=False, observed=True).head(n)
     position = {key: i for i, key in enumerate(loadings[keys].drop_duplicates().itertuples(index=False, name=None))}
     rank = [position[key] for key in first[keys].itertuples(index=False, name=None)]
     first = first.iloc[np.argsort(rank, kind="stable")].reset_index(drop=True)
     if gmt is not None:
         way = np.where(first["loading"] > 0, "up", "down")
-        names = first[keys].assign(way=way).agg("_".join, axis=1)
+        labels = zip(*(first[key] for key in keys), way, strict=True)
+        names = pd.Series(["_".join(parts) for parts in labels], dtype=object)
         with open(gmt, "w", encoding="utf-8", newline="\n") as file:
-            for name, genes in first.groupby(names, sort=False)["gene"]:
+            for name, genes in first["gene"].groupby(names, sort=False):
                 file.write("\t".join([str(name), "ldvae", *genes]) + "\n")
     return first
 

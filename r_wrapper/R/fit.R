@@ -104,7 +104,7 @@ write_gmt <- function(loadings, keys, file) {
   way <- ifelse(loadings$loading > 0, "up", "down")
   names <- do.call(paste, c(unname(loadings[keys]), list(way), sep = "_"))
   sets <- split(loadings$gene, factor(names, unique(names)))
-  lines <- paste(names(sets), "ldvae", vapply(sets, paste, "", collapse = "\t"), sep = "\t")
+  lines <- sprintf("%s\tldvae\t%s", names(sets), vapply(sets, paste, "", collapse = "\t"))
   connection <- file(file, "wb") # no carriage returns, on Windows neither
   on.exit(close(connection))
   writeLines(enc2utf8(lines), connection, useBytes = TRUE)
