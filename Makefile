@@ -8,6 +8,9 @@ CONSTRAINTS ?= constraints.txt
 #   make demo PIP_TORCH="torch --extra-index-url https://download.pytorch.org/whl/cpu"
 PIP_TORCH   ?= torch
 
+# make test-scvi SCVI=scvi-tools==1.3.0
+SCVI        ?= scvi-tools
+
 # make demo DATA=counts.h5ad GROUPBY=cell_type [BATCH=batch] [OUT=folder]
 DATA    ?=
 GROUPBY ?=
@@ -19,13 +22,14 @@ pip     := $(bin)/python -m pip install --disable-pip-version-check --constraint
 sources := pyproject.toml DESCRIPTION $(CONSTRAINTS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-python test-r document lint longtest clean
+.PHONY: help demo test test-python test-r test-scvi document lint longtest clean
 
 help:
 	@echo "make demo       install, then the main job on real counts; tables and figures go to demo/"
 	@echo "                your own data: make demo DATA=counts.h5ad GROUPBY=cell_type [BATCH=batch] [OUT=folder]"
 	@echo "make test       install, then ruff, mypy, the tests of the Python and of the R package"
 	@echo "make test-python, make test-r   one of them"
+	@echo "make test-scvi  from_scvi against scvi-tools, in .venv-scvi"
 	@echo "make lint       only ruff and mypy"
 	@echo "make longtest   the tests that take minutes"
 	@echo "make clean      remove .venv, demo/ and caches"
@@ -44,6 +48,11 @@ test-python: lint
 test-r: $(VENV)/.bridge
 	PYTHON=$(abspath $(bin))/python tests/bridge/test_r.sh
 
+# scvi-tools brings much along: it has an environment of its own.
+test-scvi:
+	@$(MAKE) --no-print-directory VENV=.venv-scvi .venv-scvi/.scvi
+	.venv-scvi/bin/python -m pytest tests/reference/test_scvi.py
+
 # Help pages and NAMESPACE of the R package from its comments; needs roxygen2.
 document: $(VENV)/.bridge
 	cd r_wrapper && R_LIBS=../.r/lib Rscript -e 'roxygen2::roxygenise(".", load_code = "source")'
@@ -57,7 +66,7 @@ lint: $(VENV)/.test
 	$(bin)/python -m mypy
 
 clean:
-	rm -rf $(VENV) .r r_wrapper/inst/python demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-scvi .r r_wrapper/inst/python demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One stamp per set of packages, older than pyproject.toml, DESCRIPTION or the pins when these change.
@@ -69,6 +78,11 @@ $(VENV)/.demo: $(VENV)/.torch $(sources)
 $(VENV)/.test: $(VENV)/.torch $(sources)
 	@echo "Installing ldvae with what the tests need into $(VENV) ..."
 	@$(pip) --quiet --editable '.[test,dev]'
+	@touch $@
+
+$(VENV)/.scvi: $(VENV)/.torch $(sources)
+	@echo "Installing ldvae with $(SCVI) into $(VENV) ..."
+	@$(pip) --quiet --editable '.[scvi]' '$(SCVI)' pytest
 	@touch $@
 
 $(VENV)/.bridge: $(VENV)/.test tests/bridge/install_r.sh

@@ -56,10 +56,11 @@ SIGNATURES = {
     "differential_contributions": "(fit, adata, *, groupby, group1, group2=None)",
     "associate_factors": "(fit, adata, *, key, sample_key=None, within=None)",
     "get_expression": "(fit, adata, *, genes, n_samples=25, library_size=10000.0, seed=0)",
-    "top_genes": "(loadings, *, n=10)",
+    "top_genes": "(loadings, *, n=10, gmt=None)",
     "save_fit": "(fit, path)",
     "load_fit": "(path)",
-    "add_ldvae": "(adata, fit, *, scores=None)",
+    "add_ldvae": "(adata, fit, *, scores=None, de=None, groupby=None)",
+    "from_scvi": "(model, adata=None)",
 }  # fmt: skip
 PLOTS = {"plot_history", "plot_loadings", "plot_programs", "plot_differential_expression", "plot_association"}
 

@@ -303,6 +303,9 @@ def test_genes_that_cannot_be_chosen(genes, error, message):
 def test_what_is_no_anndata():
     assert sentence(TypeError, read_counts, DENSE) == "`adata` must be an AnnData, not a numpy.ndarray."
     assert sentence(TypeError, read_cells, None) == "`adata` must be an AnnData, not a builtins.NoneType."
+    modalities = type("MuData", (), {})()
+    message = sentence(TypeError, read_counts, modalities)
+    assert message == "`adata` must be an AnnData, not a MuData: give the modality with the counts, `mdata['rna']`."
     message = sentence(ValueError, read_counts, adata_of(np.zeros((0, 4))))
     assert message == "`adata` must have cells and genes, but has 0 and 4."
 

@@ -325,6 +325,17 @@ def test_batches_are_taken_out_where_groups_have_unequal_shares_of_them():
     assert differential_expression(fit, adata, groupby="side", group1="x", batch_correction=False)["is_de"].sum() > 10
 
 
+def test_a_group_with_one_cell_in_a_batch_is_compared_like_without_it(fit, simulated):
+    rows = np.flatnonzero(~((simulated.obs["population"] == "P0") & (simulated.obs["batch"] == "B1")))
+    one = np.flatnonzero((simulated.obs["population"] == "P0") & (simulated.obs["batch"] == "B1"))[:1]
+    groups = dict(groupby="population", group1="P0", group2="P1")
+    without = differential_expression(fit, simulated[rows].copy(), **groups)
+    found = differential_expression(fit, simulated[np.r_[rows, one]].copy(), **groups)
+    tested = without["lfc_mean"].notna()
+    assert found["lfc_mean"][tested].notna().all()
+    assert (found["lfc_mean"] - without["lfc_mean"])[tested].abs().max() < 0.3
+
+
 def test_groups_without_a_common_batch_are_warned_about():
     batch = np.repeat([0, 1], 60)
     adata, _ = simulate(6, np.zeros(120, dtype=int), n_genes=120, batch=batch)

@@ -14,7 +14,7 @@ ORDER = [
     "version", "checks", "counts", "data", "distributions", "model", "train", "fit", "canonical", "posterior",
     "shrinkage", "factors", "replicates", "activities", "local", "shared", "populations", "groups", "moments", "pairs",
     "contributions", "differential", "between", "deviation", "programs", "association", "tables", "drawing", "plots",
-    "simulate", "training", "results", "questions", "api", "bridge", "__init__",
+    "simulate", "training", "adapters", "results", "questions", "api", "bridge", "__init__",
 ]  # fmt: skip
 
 # Which of our modules may know a library: torch never leaves the engine, AnnData stays at the door.
@@ -22,9 +22,11 @@ MAY_IMPORT = {
     "torch": {
         "data", "distributions", "model", "train", "fit", "canonical", "posterior", "factors", "activities",
         "local", "shared", "populations", "moments", "pairs", "contributions", "between", "programs", "training",
+        "adapters",
     },
     "anndata": {"counts", "simulate", "bridge"},
     "matplotlib": {"drawing", "plots"},
+    "scvi": {"adapters"},
 }  # fmt: skip
 # Named in annotations only, never imported at run time.
 MAY_NAME = {"anndata": {"api"}}

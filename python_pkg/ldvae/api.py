@@ -1,5 +1,6 @@
 """All public functions under one name; the only module that R calls."""
 
+from .adapters import from_scvi
 from .fit import Fit, load_fit, save_fit
 from .plots import plot_association, plot_differential_expression, plot_history, plot_loadings, plot_programs
 from .questions import (
@@ -30,6 +31,7 @@ __all__ = [
     "differential_contributions",
     "differential_expression",
     "fit_ldvae",
+    "from_scvi",
     "get_expression",
     "get_factors",
     "get_history",

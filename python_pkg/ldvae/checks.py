@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["boolean", "choice", "integer", "number", "optional", "path", "strings", "shown"]
+__all__ = ["boolean", "choice", "integer", "new_file", "number", "optional", "path", "strings", "shown"]
 
 
 def shown(values: Iterable[Any], limit: int = 5) -> str:
@@ -102,6 +102,15 @@ def path(name: str, value: Any) -> str:
     if not isinstance(value, str | os.PathLike) or not os.fspath(value):
         raise TypeError(f"`{name}` must be the name of a file, not {value!r}.")
     return str(os.fspath(value))
+
+
+def new_file(name: str, value: Any) -> str:
+    """The name of a file to write."""
+    file = path(name, value)
+    folder = os.path.dirname(file) or "."
+    if not os.path.isdir(folder):
+        raise ValueError(f"`{name}` must be in an existing folder, and {folder!r} is not one.")
+    return file
 
 
 def optional(check: Any, name: str, value: Any, *args: Any, **kwargs: Any) -> Any:

@@ -71,6 +71,8 @@ def _names(index: pd.Index, what: str, remedy: str) -> np.ndarray:
 
 
 def _anndata(adata: Any) -> AnnData:
+    if type(adata).__name__ == "MuData":
+        raise TypeError("`adata` must be an AnnData, not a MuData: give the modality with the counts, `mdata['rna']`.")
     if not isinstance(adata, AnnData):
         raise TypeError(f"`adata` must be an AnnData, not a {type(adata).__module__}.{type(adata).__name__}.")
     if adata.n_obs == 0 or adata.n_vars == 0:

@@ -96,9 +96,7 @@ def save_fit(fit: Fit, path: str | os.PathLike[str]) -> None:
         If the file cannot be written.
     """
     fit = check_fit(fit)
-    target = Path(checks.path("path", path))
-    if not target.parent.is_dir():
-        raise ValueError(f"`path` must be in an existing folder, and {str(target.parent)!r} is not one.")
+    target = Path(checks.new_file("path", path))
     tensors = {name: getattr(fit, name) for name in _ARRAYS}
     tensors |= {f"{group}.{k}": v for group in _GROUPS for k, v in getattr(fit, group).items()}
     tensors |= {name: np.frombuffer(json.dumps(getattr(fit, name).tolist()).encode(), np.uint8) for name in _NAMES}

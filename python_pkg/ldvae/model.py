@@ -15,6 +15,7 @@ __all__ = ["Config", "LDVAE"]
 
 _LOG_THETA = (-5.0, 7.0)  # inverse dispersion between 0.007 and 1,100: bounded, yet beyond what counts can tell
 _LOG_VARIANCE = (-8.0, 2.0)
+_SCVI_VARIANCE = 1e-4  # what the encoders of scvi-tools add to a variance
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Config:
     size_factor_key: str | None = None
     size_factor_scale: float | None = None
     covariates: list[dict[str, Any]] = field(default_factory=list)
+    encoder: str = "ldvae"  # "scvi" where the weights are those of a model of scvi-tools
+    library: str = "observed"  # "latent" there, if library sizes came from an encoder
 
     @property
     def n_design(self) -> int:
@@ -50,6 +53,9 @@ class LDVAE(nn.Module):
     encoder of log(1 + x); q(W) is a mean-field Gaussian whose prior N(0, tau_k²) is learnt (``loadings_prior="ard"``).
     ``decoder="nonlinear"`` puts scVI's hidden layers (Lopez et al. 2018) between z and W; W is then a point.
     ``latent_distribution="ln"`` takes the softmax of the Gaussian as z.
+
+    ``encoder="scvi"`` and ``library="latent"`` hold what a model of scvi-tools has on top: covariates that enter its
+    encoder, and an encoder of the library size. They are filled by `from_scvi`, and never trained.
     """
 
     def __init__(self, config: Config, generator: torch.Generator) -> None:
@@ -61,7 +67,15 @@ class LDVAE(nn.Module):
         )
         self.input_bias = nn.Parameter(torch.zeros(c.n_hidden))
         self.input_norm = _norm(c.n_hidden)
-        self.encoder = nn.ModuleList(_block(c.n_hidden, c.n_hidden, generator) for _ in range(c.n_layers - 1))
+        beside = c.n_design if c.encoder == "scvi" else 0
+        self.encoder = nn.ModuleList(_block(c.n_hidden + beside, c.n_hidden, generator) for _ in range(c.n_layers - 1))
+        if c.encoder == "scvi":
+            self.input_design = nn.Parameter(torch.zeros(c.n_design, c.n_hidden))
+        if c.library == "latent":
+            self.library_weight = nn.Parameter(torch.zeros(c.n_genes, c.n_hidden))
+            self.library_design = nn.Parameter(torch.zeros(c.n_design, c.n_hidden))
+            self.library_bias = nn.Parameter(torch.zeros(c.n_hidden))
+            self.library_head = _linear(c.n_hidden, 2, generator)
         self.mean = _linear(c.n_hidden, c.n_latent, generator)
         self.log_variance = _linear(c.n_hidden, c.n_latent, generator)
         linear = c.decoder == "linear"
@@ -89,11 +103,22 @@ class LDVAE(nn.Module):
     def encode(self, batch: Minibatch, generator: torch.Generator | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and log variance of the Gaussian latent (n × K each) from log(1 + counts)."""
         rate = self.config.dropout_rate if self.training else 0.0
+        scvi = self.config.encoder == "scvi"
         h = batch.log1p_times(self.input_weight) + self.input_bias
-        h = _dropout(torch.relu(self.input_norm(h)), rate, generator)
+        h = self.input_norm(h + batch.design @ self.input_design if scvi else h)
+        h = _dropout(torch.relu(h), rate, generator)
         for block in self.encoder:
-            h = _dropout(torch.relu(block(h)), rate, generator)
-        return self.mean(h), self.log_variance(h).clamp(*_LOG_VARIANCE)
+            h = _dropout(torch.relu(block(torch.cat([h, batch.design], -1) if scvi else h)), rate, generator)
+        log_variance = self.log_variance(h)
+        if scvi:
+            return self.mean(h), (log_variance.exp() + _SCVI_VARIANCE).log()
+        return self.mean(h), log_variance.clamp(*_LOG_VARIANCE)
+
+    def latent_library(self, batch: Minibatch) -> torch.Tensor:
+        """Posterior mean of a latent library size (n), which is log-normal."""
+        h = batch.log1p_times(self.library_weight) + batch.design @ self.library_design + self.library_bias
+        mean, log_variance = self.library_head(torch.relu(h)).unbind(-1)
+        return (mean + 0.5 * (log_variance.exp() + _SCVI_VARIANCE)).exp()
 
     def latent(self, gaussian: torch.Tensor) -> torch.Tensor:
         """The Gaussian latent, or its softmax for the logistic normal."""

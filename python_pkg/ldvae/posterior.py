@@ -50,6 +50,11 @@ def encode(model: LDVAE, counts: SparseCounts, block: int = _BLOCK) -> tuple[np.
     )
 
 
+@torch.no_grad()
+def _latent_library(model: LDVAE, counts: SparseCounts) -> np.ndarray:
+    return torch.cat([model.latent_library(batch) for _, batch in counts.blocks(_BLOCK)]).double().numpy()
+
+
 def read_data(fit: Fit, adata: Any) -> Cells:
     """Counts of a fit's genes in `adata`, aligned by name, with the posterior of each cell.
 
@@ -68,10 +73,12 @@ def read_data(fit: Fit, adata: Any) -> Cells:
         library = np.asarray(counts.matrix.sum(axis=1, dtype=np.float64)).ravel()
         counts = replace(counts, lib_size=np.maximum(library, 1.0), closed=True)
     design = design_matrix(adata, c.covariates)
+    data = SparseCounts(counts.matrix, counts.lib_size, design, torch.device("cpu"))
+    if c.library == "latent":
+        counts = replace(counts, lib_size=_latent_library(rebuild(fit), data))
     known = len(counts.cells) == len(fit.cells) and bool(np.all(counts.cells == fit.cells))
     if known and np.allclose(counts.lib_size, fit.lib_size):
         return Cells(counts, design, fit.latent_mean, fit.latent_variance)
-    data = SparseCounts(counts.matrix, counts.lib_size, design, torch.device("cpu"))
     return Cells(counts, design, *encode(rebuild(fit), data))
 
 

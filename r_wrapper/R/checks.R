@@ -19,6 +19,15 @@ check_count <- function(name, value, low) {
   }
 }
 
+check_new_file <- function(name, value) {
+  if (!is.character(value) || length(value) != 1L || is.na(value) || !nzchar(value)) {
+    stop("`", name, "` must be the name of a file, not ", described(value), ".", call. = FALSE)
+  }
+  if (!dir.exists(dirname(value))) {
+    stop("`", name, "` must be in an existing folder, and '", dirname(value), "' is not one.", call. = FALSE)
+  }
+}
+
 need_package <- function(package, what, command = "install.packages") {
   if (!requireNamespace(package, quietly = TRUE)) {
     stop(what, " need the package ", package, ": ", command, "(\"", package, "\").", call. = FALSE)

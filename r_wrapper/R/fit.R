@@ -72,18 +72,22 @@ factor_names <- function(fit) paste0("Z_", seq_len(ncol(fit$factors$loadings)))
 #'
 #' @param loadings A table of [get_loadings()], [get_loadings_uncertainty()] or [population_loadings()].
 #' @param n How many genes of each factor or program.
+#' @param gmt A file to write them to as gene sets in the GMT format (for `fgsea::gmtPathways()`); an existing one is
+#'   replaced. A factor or program gives two sets, such as `Z_1_up` and `Z_1_down`: genes with positive and with negative
+#'   loadings, strongest first.
 #' @return The same columns (a wide table becomes `gene`, `factor`, `loading`): the `n` rows that are largest in
 #'   absolute value, strongest first.
 #' @examples
 #' fit <- readRDS(system.file("extdata", "fit.rds", package = "ldvae"))
 #' head(top_genes(get_loadings(fit), n = 3))
 #' @export
-top_genes <- function(loadings, n = 10) {
+top_genes <- function(loadings, n = 10, gmt = NULL) {
   if (!is.data.frame(loadings) || !"gene" %in% names(loadings)) {
     stop("`loadings` must be a table of get_loadings, get_loadings_uncertainty or population_loadings.",
          call. = FALSE)
   }
   check_count("n", n, 1)
+  if (!is.null(gmt)) check_new_file("gmt", gmt)
   if (!"loading" %in% names(loadings)) loadings <- long(loadings)
   keys <- intersect(c("population", "kind", "program", "factor"), names(loadings))
   group <- do.call(paste, c(unname(loadings[keys]), sep = "\r"))
@@ -92,7 +96,18 @@ top_genes <- function(loadings, n = 10) {
   first <- first[stats::ave(seq_along(first), group[first], FUN = seq_along) <= n]
   loadings <- loadings[first, , drop = FALSE]
   rownames(loadings) <- NULL
+  if (!is.null(gmt)) write_gmt(loadings, keys, gmt)
   loadings
+}
+
+write_gmt <- function(loadings, keys, file) {
+  way <- ifelse(loadings$loading > 0, "up", "down")
+  names <- do.call(paste, c(unname(loadings[keys]), list(way), sep = "_"))
+  sets <- split(loadings$gene, factor(names, unique(names)))
+  lines <- sprintf("%s\tldvae\t%s", names(sets), vapply(sets, paste, "", collapse = "\t"))
+  connection <- file(file, "wb") # no carriage returns, on Windows neither
+  on.exit(close(connection))
+  writeLines(enc2utf8(lines), connection, useBytes = TRUE)
 }
 
 long <- function(loadings) {

@@ -87,6 +87,12 @@ def test_top_genes_are_the_same(session, fit):
     pd.testing.assert_frame_equal(session.table("top_genes(get_loadings(fit), n = 4)"), expected)
 
 
+def test_gene_sets_are_the_same_file(session, fit, tmp_path):
+    ldvae.top_genes(ldvae.get_loadings(fit), n=9, gmt=tmp_path / "python.gmt")
+    session(f"top_genes(get_loadings(fit), n = 9, gmt = '{tmp_path}/r.gmt')")
+    assert (tmp_path / "r.gmt").read_bytes() == (tmp_path / "python.gmt").read_bytes()
+
+
 def test_what_r_adds_comes_back(session, adata, fit):
     session("added <- add_ldvae(sce, fit); embedding <- sampleFactors(reducedDim(added, 'LDVAE'))")
     expected = ldvae.add_ldvae(adata, fit)

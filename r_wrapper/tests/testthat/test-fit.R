@@ -33,6 +33,17 @@ test_that("top_genes takes the largest of each factor, strongest first", {
   expect_identical(top_genes(programs, n = 10)$program, c("own_2", "own_2", "own_1"))
 })
 
+test_that("top_genes writes gene sets, up and down apart", {
+  loadings <- data.frame(gene = letters[1:4], Z_1 = c(1, -3, 2, 0), Z_2 = c(0, 0.5, 1, 4))
+  file <- tempfile(fileext = ".gmt")
+  top_genes(loadings, n = 3, gmt = file)
+  expect_identical(readLines(file),
+                   c("Z_1_down\tldvae\tb", "Z_1_up\tldvae\tc\ta", "Z_2_up\tldvae\td\tc\tb"))
+  expect_identical(error_of(top_genes(loadings, gmt = 3)), "`gmt` must be the name of a file, not '3'.")
+  expect_identical(error_of(top_genes(loadings, gmt = "nowhere/x.gmt")),
+                   "`gmt` must be in an existing folder, and 'nowhere' is not one.")
+})
+
 test_that("what is no fit or no table is refused", {
   expect_identical(error_of(get_factors(1)), "`fit` must be a fit (from fit_ldvae or load_fit), not '1'.")
   expect_identical(error_of(get_loadings(list())), "`fit` must be a fit (from fit_ldvae or load_fit), not a list.")
