@@ -93,7 +93,7 @@ def _by_samples(found: Moments, i: int, others: list[int], n_samples: int) -> tu
     if len(differences) < 2:
         raise ValueError(
             f"`sample_key` must have at least two samples with {_MIN_CELLS} cells of each population and of another; "
-            f"one population has {len(differences)}; labels that differ between samples are for differential_expression."
+            f"one population has {len(differences)}; labels that tell samples apart are for differential_expression."
         )
     test = moderated_contrast(np.stack(differences), np.ones((len(differences), 1)), np.ones(1))
     return np.asarray(test["effect"]), normal_equivalent(*(np.asarray(test[k]) for k in ("std", "statistic", "df")))

@@ -282,12 +282,12 @@ def differential_expression(
     -------
     DataFrame
         One row per comparison and gene. `within, gene, group1, group2`; `proba_de`, probability of a change beyond
-        `delta` in one direction, other than that of most genes; `is_de`, the call; `lfsr`, probability that the sign of the change is wrong or that
-        it is that of most genes; `bayes_factor`, natural log odds of `proba_de`; `lfc_mean, lfc_median, lfc_std,
-        lfc_lower, lfc_upper`, posterior of the log2 fold change (95 % interval); `mean1, mean2`, estimated expression
-        per 10,000; `raw_mean1, raw_mean2`, mean counts per 10,000 of the library; `detected1, detected2`, share of
-        cells with a count. Genes with fewer than 10 counts, or counts in fewer than 5 cells, in both groups are not
-        tested (NaN, not called).
+        `delta` in one direction, other than that of most genes; `is_de`, the call; `lfsr`, probability that the sign of
+        the change is wrong or that it is that of most genes; `bayes_factor`, natural log odds of `proba_de`; `lfc_mean,
+        lfc_median, lfc_std, lfc_lower, lfc_upper`, posterior of the log2 fold change (95 % interval); `mean1, mean2`,
+        estimated expression per 10,000; `raw_mean1, raw_mean2`, mean counts per 10,000 of the library; `detected1,
+        detected2`, share of cells with a count. Genes with fewer than 10 counts, or counts in fewer than 5 cells, in
+        both groups are not tested (NaN, not called).
 
     Raises
     ------
