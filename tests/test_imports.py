@@ -14,7 +14,7 @@ ORDER = [
     "version", "checks", "files", "counts", "data", "distributions", "model", "train", "fit", "canonical", "posterior",
     "shrinkage", "factors", "replicates", "activities", "local", "shared", "populations", "groups", "moments", "pairs",
     "contributions", "differential", "between", "deviation", "programs", "association", "tables", "drawing", "plots",
-    "simulate", "training", "results", "questions", "page", "report", "api", "bridge", "__init__",
+    "simulate", "training", "results", "questions", "page", "report", "api", "bridge", "cli", "__main__", "__init__",
 ]  # fmt: skip
 
 # Which of our modules may know a library: torch never leaves the engine, AnnData stays at the door.
@@ -23,7 +23,7 @@ MAY_IMPORT = {
         "data", "distributions", "model", "train", "fit", "canonical", "posterior", "factors", "activities",
         "local", "shared", "populations", "moments", "pairs", "contributions", "between", "programs", "training",
     },
-    "anndata": {"counts", "simulate", "bridge"},
+    "anndata": {"counts", "simulate", "bridge", "cli"},
     "matplotlib": {"drawing", "plots"},
 }  # fmt: skip
 # Named in annotations only, never imported at run time.

@@ -10,22 +10,28 @@ from typing import Any
 
 from . import checks
 
-__all__ = ["replacing"]
+__all__ = ["replacing", "target"]
+
+
+def target(path: Any) -> Path:
+    """The name of a file in a folder that is there."""
+    file = Path(checks.path("path", path))
+    if not file.parent.is_dir():
+        raise ValueError(f"`path` must be in an existing folder, and {str(file.parent)!r} is not one.")
+    return file
 
 
 @contextmanager
 def replacing(path: Any, what: str) -> Iterator[Path]:
     """The name of a file to write, which then takes the place of `path`: a crash leaves the old file or the new one."""
-    target = Path(checks.path("path", path))
-    if not target.parent.is_dir():
-        raise ValueError(f"`path` must be in an existing folder, and {str(target.parent)!r} is not one.")
-    temporary = target.with_name(target.name + ".part")
+    file = target(path)
+    temporary = file.with_name(file.name + ".part")
     try:
         yield temporary
         with temporary.open("rb") as handle:
             os.fsync(handle.fileno())
-        os.replace(temporary, target)
+        os.replace(temporary, file)
     except OSError as error:
-        raise OSError(f"`path`: the {what} could not be written to {str(target)!r} ({error}).") from None
+        raise OSError(f"`path`: the {what} could not be written to {str(file)!r} ({error}).") from None
     finally:
         temporary.unlink(missing_ok=True)
