@@ -22,7 +22,7 @@ pip     := $(bin)/python -m pip install --disable-pip-version-check --constraint
 sources := pyproject.toml DESCRIPTION $(CONSTRAINTS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-python test-r test-scvi document lint longtest clean
+.PHONY: help demo test test-python test-r test-scvi document docs dist lint longtest clean
 
 help:
 	@echo "make demo       install, then the main job on real counts; tables and figures go to demo/"
@@ -30,6 +30,8 @@ help:
 	@echo "make test       install, then ruff, mypy, the tests of the Python and of the R package"
 	@echo "make test-python, make test-r   one of them"
 	@echo "make test-scvi  from_scvi against scvi-tools, in .venv-scvi"
+	@echo "make docs       the documentation site, into docs/_build/html; tutorials are run"
+	@echo "make dist       sdist and wheel into dist/, and the wheel tried in a clean environment"
 	@echo "make lint       only ruff and mypy"
 	@echo "make longtest   the tests that take minutes"
 	@echo "make clean      remove .venv, demo/ and caches"
@@ -57,6 +59,20 @@ test-scvi:
 document: $(VENV)/.bridge
 	cd r_wrapper && R_LIBS=../.r/lib Rscript -e 'roxygen2::roxygenise(".", load_code = "source")'
 
+# In an environment of its own; every warning is an error.
+docs:
+	$(MAKE) --no-print-directory VENV=.venv-docs .venv-docs/.docs
+	.venv-docs/bin/python -m sphinx --fail-on-warning --keep-going --color docs docs/_build/html
+
+dist: $(bin)/python
+	$(pip) --quiet 'build>=1.2'
+	rm -rf dist .venv-dist && $(bin)/python -m build
+	$(bin)/python -m venv .venv-dist
+	.venv-dist/bin/python -m pip install --quiet --constraint $(CONSTRAINTS) $(PIP_TORCH)
+	.venv-dist/bin/python -m pip install --quiet --constraint $(CONSTRAINTS) "$$(ls dist/*.whl)[plot,report]"
+	cd dist && ../.venv-dist/bin/ldvae --version && ../.venv-dist/bin/python ../examples/quickstart.py >/dev/null
+	.venv-dist/bin/python -c 'from importlib.resources import files; assert (files("ldvae") / "py.typed").is_file()'
+
 longtest: $(VENV)/.test
 	$(bin)/python -m pytest -m longtest
 
@@ -66,7 +82,7 @@ lint: $(VENV)/.test
 	$(bin)/python -m mypy
 
 clean:
-	rm -rf $(VENV) .venv-scvi .r r_wrapper/inst/python demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-scvi .venv-docs .venv-dist .r r_wrapper/inst/python demo docs/_build build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One stamp per set of packages, older than pyproject.toml, DESCRIPTION or the pins when these change.
@@ -83,6 +99,11 @@ $(VENV)/.test: $(VENV)/.torch $(sources)
 $(VENV)/.scvi: $(VENV)/.torch $(sources)
 	@echo "Installing ldvae with $(SCVI) into $(VENV) ..."
 	@$(pip) --quiet --editable '.[scvi]' '$(SCVI)' pytest
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.torch $(sources)
+	@echo "Installing ldvae with what the documentation needs into $(VENV) ..."
+	@$(pip) --quiet --editable '.[docs]'
 	@touch $@
 
 $(VENV)/.bridge: $(VENV)/.test tests/bridge/install_r.sh

@@ -61,6 +61,7 @@ SIGNATURES = {
     "load_fit": "(path)",
     "add_ldvae": "(adata, fit, *, scores=None, de=None, groupby=None)",
     "from_scvi": "(model, adata=None)",
+    "write_report": "(fit, adata, *, groupby, path, key=None, sample_key=None, embedding=None, n_genes=10, seed=0)",
 }  # fmt: skip
 PLOTS = {"plot_history", "plot_loadings", "plot_programs", "plot_differential_expression", "plot_association"}
 

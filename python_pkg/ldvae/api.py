@@ -11,6 +11,7 @@ from .questions import (
     population_loadings,
     population_programs,
 )
+from .report import write_report
 from .results import (
     add_ldvae,
     get_expression,
@@ -50,4 +51,5 @@ __all__ = [
     "save_fit",
     "simulate_counts",
     "top_genes",
+    "write_report",
 ]

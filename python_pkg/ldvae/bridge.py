@@ -224,6 +224,10 @@ _WORDS = [
     (r"\bTrue\b", "TRUE"),
     (r"\bFalse\b", "FALSE"),
     (r"\bNone\b", "NULL"),
+    (
+        r"Plots need matplotlib: pip install 'ldvae\[plot\]'\.",
+        'The report needs the Python package matplotlib: run reticulate::py_install("matplotlib") and restart R.',
+    ),
     (r"\bis a (str)\b", "is a character string"),
     (r"\bis a bool\b", "is a logical"),
     (r"\bis a NoneType\b", "is NULL"),

@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from . import checks
+from .files import replacing
 from .model import Config
 
 __all__ = ["Fit", "check_fit", "load_fit", "save_fit"]
@@ -96,7 +97,6 @@ def save_fit(fit: Fit, path: str | os.PathLike[str]) -> None:
         If the file cannot be written.
     """
     fit = check_fit(fit)
-    target = Path(checks.new_file("path", path))
     tensors = {name: getattr(fit, name) for name in _ARRAYS}
     tensors |= {f"{group}.{k}": v for group in _GROUPS for k, v in getattr(fit, group).items()}
     tensors |= {name: np.frombuffer(json.dumps(getattr(fit, name).tolist()).encode(), np.uint8) for name in _NAMES}
@@ -106,16 +106,11 @@ def save_fit(fit: Fit, path: str | os.PathLike[str]) -> None:
         "config": json.dumps(asdict(fit.config)),
         "info": json.dumps(fit.info),
     }
-    temporary = target.with_name(target.name + ".part")
-    try:
-        save_file({k: np.asarray(v, order="C") for k, v in tensors.items()}, temporary, metadata=meta)
-        with temporary.open("rb") as handle:
-            os.fsync(handle.fileno())
-        os.replace(temporary, target)
-    except (SafetensorError, OSError) as error:
-        raise OSError(f"`path`: the fit could not be written to {str(target)!r} ({error}).") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path, "fit") as temporary:
+        try:
+            save_file({k: np.asarray(v, order="C") for k, v in tensors.items()}, temporary, metadata=meta)
+        except SafetensorError as error:
+            raise OSError(error) from None
 
 
 def load_fit(path: str | os.PathLike[str]) -> Fit:

@@ -234,7 +234,8 @@ def plot_programs(
         rows = rows.nsmallest(n_genes, "rank").sort_values("loading", ascending=False, kind="stable")
         values, errors = rows["loading"].to_numpy(), 1.96 * rows["std"].fillna(0).to_numpy()
         d.genes(slot[0], rows["gene"].astype(str).tolist(), values, errors=errors, sure=rows["lfsr"].to_numpy() < 0.05)
-        share, padj = fact.get("share", np.nan), fact.get("padj", np.nan)
+        padj = fact.get("padj", np.nan)
+        share = np.nan if fact["kind"] == "between" else fact.get("share", np.nan)  # of one program it is all
         first = d.shorten(str(fact["program"]), 14) + (f" · {100 * share:.0f} % of var." if share == share else "")
         d.heading(slot[0], str(fact["population"]), [first] + [_p(padj)] * bool(padj == padj))
         if activity is not None:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from . import checks
 from .counts import read_labels
+from .files import replacing
 from .fit import Fit, check_fit
 from .moments import decoded_expression
 from .posterior import latent_moments, read_data, rebuild
@@ -146,7 +147,10 @@ def top_genes(loadings: pd.DataFrame, *, n: int = 10, gmt: str | os.PathLike[str
         way = np.where(first["loading"] > 0, "up", "down")
         labels = zip(*(first[key] for key in keys), way, strict=True)
         names = pd.Series(["_".join(parts) for parts in labels], dtype=object)
-        with open(gmt, "w", encoding="utf-8", newline="\n") as file:
+        with (
+            replacing(gmt, "gene sets", "gmt") as temporary,
+            temporary.open("w", encoding="utf-8", newline="\n") as file,
+        ):
             for name, genes in first["gene"].groupby(names, sort=False):
                 file.write("\t".join([str(name), "ldvae", *genes]) + "\n")
     return first

@@ -272,6 +272,7 @@ program_panels <- function(rows, called, columns) {
   share <- called$share
   details <- shorten(called$program, 14)
   if (!is.null(share)) {
+    share[called$kind == "between"] <- NA # of one program it is all
     details <- paste0(details, ifelse(is.na(share), "", sprintf(", %.0f %% of var.", 100 * share)))
   }
   if (!is.null(p)) {

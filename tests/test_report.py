@@ -1,0 +1,190 @@
+"""The report: one file that shows the tables, escapes what it shows, and says what it could not answer."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+import ldvae
+from ldvae.page import Section, page, table
+
+NAMES = {"P0": "<b>&\"'</b>", "P1": "</script><script>alert(1)</script>", "P2": "plain"}
+
+
+@pytest.fixture(scope="module")
+def cells(simulated):
+    cells = simulated.copy()
+    cells.obs["label"] = cells.obs["population"].astype(str).map(NAMES)
+    return cells
+
+
+@pytest.fixture(scope="module")
+def written(fit, cells, tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    at = np.random.default_rng(0).normal(size=(cells.n_obs, 2))
+    ldvae.write_report(
+        fit, cells, groupby="label", path=path, key="treatment", sample_key="sample", embedding=at, n_genes=3
+    )
+    return path
+
+
+class Reader(HTMLParser):
+    """Texts of headings and cells, kinds of tags, and attributes that a browser would follow."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.headings, self.rows, self.links = [], [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.links += [v for k, v in attrs if k in ("src", "href", "action", "srcset", "data")]
+        if tag not in ("meta", "img", "input"):
+            self.open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+        if tag == "h2":
+            self.headings.append("")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "td" in self.open or "th" in self.open:
+            self.rows[-1][-1] += data
+        elif "h2" in self.open:
+            self.headings[-1] += data
+
+
+@pytest.fixture(scope="module")
+def read(written):
+    return Reader(written.read_text(encoding="utf-8"))
+
+
+def test_one_file_that_needs_no_other(written, read):
+    assert [p.name for p in written.parent.iterdir()] == ["report.html"]
+    assert read.open == []
+    assert {link.partition(",")[0] for link in read.links if not link.startswith("#")} == {"data:image/png;base64"}
+    text = written.read_text(encoding="utf-8")
+    assert not re.search(r"https?://|@import|url\(", text)
+
+
+def test_every_question_has_a_section(read):
+    assert read.headings == [
+        "What sets each population apart",
+        "What varies inside each population",
+        "What varies in one population only",
+        "Differential expression, each population against the rest",
+        "Factors of all cells",
+        "What goes with 'treatment'",
+        "Training",
+        "Settings, versions and warnings",
+    ]
+
+
+def test_names_are_shown_as_they_are_and_run_nothing(read):
+    assert set(NAMES.values()) <= {cell for row in read.rows for cell in row}
+    assert read.tags.count("script") == 1 and "b" not in read.tags
+
+
+def test_pictures_are_pictures(read):
+    pictures = [link for link in read.links if link.startswith("data:")]
+    assert len(pictures) == 9
+    for link in pictures:
+        image = Image.open(io.BytesIO(base64.b64decode(link.partition(",")[2])))
+        assert np.asarray(image.convert("L")).std() > 5
+
+
+def test_tables_are_those_of_the_functions(read, fit, cells):
+    by = dict(groupby="label", sample_key="sample")
+    programs = ldvae.population_programs(fit, cells, kind="specific", **by)
+    assert programs["called"].any()
+    for _, fact in programs.iterrows():
+        row = [fact["population"], fact["program"], "yes" if fact["called"] else "no"]
+        assert any(found[:3] == row and f"{fact['padj']:.3g}" in found for found in read.rows)
+    between = ldvae.population_loadings(fit, cells, kind="between", **by)
+    top = ldvae.top_genes(between[between["lfsr"] < 0.05], n=3)
+    shown = [row for row in read.rows if len(row) == 5 and row[1] in set(fit.genes)]
+    assert [row[:3] for row in shown] == [
+        [a, b, f"{c:.3g}"] for a, b, c in zip(top["population"], top["gene"], top["loading"], strict=True)
+    ]
+    de = ldvae.differential_expression(fit, cells, **by)
+    genes = [row for row in read.rows if len(row) == 10 and row[1] == "rest"]
+    called = de[de["is_de"]].groupby("group1").size().clip(upper=3)
+    assert pd.Series([row[0] for row in genes]).value_counts().to_dict() == called.to_dict()
+
+
+def test_settings_seed_and_versions_are_there(read):
+    settings = {(row[0], row[1]): row[2] for row in read.rows if len(row) == 3}
+    assert settings["fit", "seed"] == "0" and settings["fit", "gene_likelihood"] == "nb"
+    assert settings["report", "sample_key"] == "sample" and settings["report", "seed"] == "0"
+    assert settings["versions of this report", "ldvae"] == ldvae.__version__
+    assert settings["versions of this report", "numpy"] == np.__version__
+
+
+def test_what_has_no_answer_says_why(fit, cells, tmp_path):
+    few = cells[(cells.obs["label"] == "plain").to_numpy() | (np.arange(cells.n_obs) < 12)]
+    with pytest.warns(UserWarning, match="fewer than 30 cells are left out"):
+        ldvae.write_report(fit, few, groupby="label", path=tmp_path / "few.html")
+    text = (tmp_path / "few.html").read_text(encoding="utf-8")
+    assert "Not answered for these cells: `groupby` must have two populations of at least 30 cells" in text
+    assert "fewer than 30 cells are left out" in text and "the unit is the cell" in text
+
+
+def sentence(error, fit, cells, **arguments):
+    with pytest.raises(error) as caught:
+        ldvae.write_report(fit, cells, **arguments)
+    return str(caught.value)
+
+
+def test_wrong_arguments_get_a_sentence_before_anything_is_written(fit, cells, tmp_path):
+    path, by = tmp_path / "x.html", dict(groupby="label", path=tmp_path / "x.html")
+    wanted = "must name a column of adata.obs"
+    assert wanted in sentence(ValueError, fit, cells, groupby="no", path=path)
+    assert wanted in sentence(ValueError, fit, cells, key="no", **by)
+    assert wanted in sentence(ValueError, fit, cells, sample_key="no", **by)
+    assert sentence(ValueError, fit, cells, embedding=np.zeros((5, 2)), **by) == (
+        "`embedding` must have two numbers for each of the 600 cells of `adata`, not the shape (5, 2) of type float64."
+    )
+    assert "existing folder" in sentence(ValueError, fit, cells, groupby="label", path=tmp_path / "no" / "x")
+    assert "`n_genes` must be" in sentence(ValueError, fit, cells, n_genes=0, **by)
+    assert "genes" in sentence(ValueError, fit, cells[:, :2], **by)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_matplotlib_there_is_a_sentence_and_no_file(tmp_path):
+    code = (
+        "import sys; sys.modules['matplotlib'] = None\n"
+        "import ldvae\n"
+        "cells = ldvae.simulate_counts(n_cells=60, n_genes=30, n_populations=2, program_size=3)\n"
+        "fit = ldvae.fit_ldvae(cells, n_latent=2, max_epochs=1, progress=False)\n"
+        f"ldvae.write_report(fit, cells, groupby='population', path={str(tmp_path / 'x')!r})\n"
+    )
+    path = {"PYTHONPATH": str(Path(__file__).parents[1] / "python_pkg")}
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=path)
+    assert found.stderr.strip().endswith("ImportError: Plots need matplotlib: pip install 'ldvae[plot]'.")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_tables_show_numbers_shortly_and_missing_ones_as_a_dash():
+    frame = pd.DataFrame({"x": [1e-7, np.nan], "n": [12345, 2], "called": [True, False], "gene": ["A&B", ""]})
+    rows = Reader(table(frame)).rows
+    assert rows == [["x", "n", "called", "gene"], ["1e-07", "12345", "yes", "A&B"], ["–", "2", "no", ""]]
+    assert table(frame[:0]) == "<p>No rows.</p>"
+
+
+def test_titles_are_escaped():
+    text = page("<i>", "a & b", [Section("<u>", "<s>", [])])
+    assert {"i", "u", "s"}.isdisjoint(Reader(text).tags) and "a &amp; b" in text
