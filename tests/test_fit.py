@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from ldvae import fit as fit_module
 from ldvae import (
+    files,
     fit_ldvae,
     get_factors,
     get_history,
@@ -105,7 +105,7 @@ def test_saving_is_all_or_nothing(fit, path, monkeypatch):
         target.write_bytes(b"half a file")
         raise OSError("disk full")
 
-    monkeypatch.setattr(fit_module, "save_file", crash)
+    monkeypatch.setattr(files, "save_file", crash)
     with pytest.raises(OSError, match="disk full"):
         save_fit(fit, path)
     assert path.read_bytes() == before and list(path.parent.iterdir()) == [path]

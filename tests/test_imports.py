@@ -11,10 +11,10 @@ PACKAGE = Path(__file__).parents[1] / "python_pkg" / "ldvae"
 
 # The order in which data flows. A new module is entered here, at its place.
 ORDER = [
-    "version", "checks", "counts", "data", "distributions", "model", "train", "fit", "canonical", "posterior",
-    "shrinkage", "factors", "replicates", "activities", "local", "shared", "populations", "groups", "moments", "pairs",
-    "contributions", "differential", "between", "deviation", "programs", "association", "tables", "drawing", "plots",
-    "simulate", "training", "results", "questions", "api", "bridge", "__init__",
+    "version", "checks", "memory", "files", "counts", "data", "distributions", "model", "train", "fit", "canonical",
+    "posterior", "shrinkage", "factors", "replicates", "activities", "local", "shared", "populations", "groups",
+    "moments", "pairs", "contributions", "differential", "between", "deviation", "programs", "association", "tables",
+    "drawing", "plots", "simulate", "training", "results", "questions", "api", "bridge", "__init__",
 ]  # fmt: skip
 
 # Which of our modules may know a library: torch never leaves the engine, AnnData stays at the door.

@@ -15,7 +15,7 @@ from .differential import compare
 from .fit import Fit, check_fit
 from .groups import plan_comparisons
 from .posterior import latent_moments, read_data, rebuild
-from .programs import activity_columns, find_programs, loading_columns, program_columns
+from .programs import KINDS, activity_columns, find_programs, loading_columns, program_columns
 from .tables import factor_names, table, wide
 
 __all__ = [
@@ -160,7 +160,7 @@ def get_program_scores(
         others); for "between", the position of a cell between the reference (0) and the population (1).
     """
     fit = check_fit(fit)
-    if kind == "deviation":
+    if checks.choice("kind", kind, KINDS) == "deviation":
         raise ValueError(
             "`kind` must be 'between', 'within' or 'specific' for scores; deviations have no activity of their own."
         )
@@ -202,6 +202,10 @@ def associate_factors(
     """
     fit = check_fit(fit)
     values = read_values(adata, key, "key")
+    if isinstance(values, np.ndarray) and np.isinf(values).any():
+        raise ValueError(
+            f"`key`: the column {checks.brief(key)} has infinite values; replace them by NaN to leave those cells out."
+        )
     sample = None if sample_key is None else read_labels(adata, sample_key, "sample_key")
     stratum = None if within is None else read_labels(adata, within, "within")
     data = read_data(fit, adata)
@@ -316,7 +320,7 @@ def differential_expression(
         delta=checks.number("delta", delta, 0),
         batch_correction=checks.boolean("batch_correction", batch_correction),
         fdr_target=checks.number("fdr_target", fdr_target, 0, 1),
-        n_samples=checks.integer("n_samples", n_samples, 2),
+        n_samples=checks.integer("n_samples", n_samples, 2, 10_000_000),
         seed=checks.integer("seed", seed, 0, 2**32 - 1),
     )
     return table("differential_expression", columns)
