@@ -166,6 +166,11 @@ class SparseCounts:
             n_genes=self.n_genes,
         )
 
+    def arrays(self) -> list[np.ndarray]:
+        """All that a fit learns from, on the CPU."""
+        parts = (self._start, self._column, self._value, self.log_library, self.design)
+        return [part.cpu().numpy() for part in parts]
+
     def epoch(self, rows: torch.Tensor, size: int, generator: torch.Generator) -> Iterator[Minibatch]:
         """Shuffled minibatches of `size` cells; a smaller remainder is left for another epoch."""
         order = rows[torch.randperm(len(rows), generator=generator, device=self.device)]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from .memory import need_memory
 
@@ -28,13 +28,12 @@ def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray],
     temporary = target.with_name(target.name + ".part")
     arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     try:
-        save_file(arrays, temporary, metadata={**meta, "checksum": _checksum(arrays, meta)})
-        with temporary.open("r+b") as handle:
-            os.fsync(handle.fileno())
+        with temporary.open("wb") as file:
+            file.write(save(dict(arrays), {**meta, "checksum": _checksum(arrays, meta)}))
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(temporary, target)
         _sync_folder(target.parent)
-    except SafetensorError as error:  # its way to say that the disk is full
-        raise OSError(str(error)) from None
     finally:
         with contextlib.suppress(OSError):  # the name itself may be too long
             temporary.unlink()

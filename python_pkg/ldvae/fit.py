@@ -111,7 +111,9 @@ def save_fit(fit: Fit, path: str | os.PathLike[str]) -> None:
     try:
         write_arrays(target, tensors, meta)
     except OSError as error:
-        raise OSError(f"`path`: the fit could not be written to {checks.brief(str(target))} ({error}).") from None
+        raise OSError(
+            f"`path`: the fit could not be written to {checks.brief(str(target))} ({error.strerror})."
+        ) from None
 
 
 def load_fit(path: str | os.PathLike[str]) -> Fit:

@@ -124,13 +124,13 @@ def train(
     steps_per_epoch = len(rows) // size
     total = schedule.max_epochs * steps_per_epoch
     optimizer = torch.optim.Adam(model.parameters(), lr=schedule.learning_rate, fused=True)
-    identity = {
+    identity: dict[str, Any] = {} if checkpoint is None else {
         "config": asdict(config),
         "schedule": asdict(schedule),
         "validation_size": validation_size,
         "seed": seed,
-        "data": _digest(mean_expression, counts.log_library.cpu().numpy()),
-    }
+        "data": _digest(mean_expression, *counts.arrays()),
+    }  # fmt: skip
     state = _State(model, optimizer, generator, identity)
     resumed = checkpoint is not None and state.load(checkpoint)
     saved_at, stopped, step = time.monotonic(), "finished", state.epoch * steps_per_epoch
@@ -185,7 +185,7 @@ def _digest(*arrays: np.ndarray) -> str:
     """A fingerprint of the data, by which a checkpoint knows whether it belongs to them."""
     digest = hashlib.blake2b(digest_size=16)
     for array in arrays:
-        digest.update(array.tobytes())
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 
@@ -229,8 +229,8 @@ class _State:
         earlier = [r[2] for r in self.rows if not math.isnan(r[2])]
         self.rows.append((reconstruction, kl, held_elbo))
         if math.isnan(held_elbo) or not earlier or held_elbo > max(earlier):
-            self.best_epoch = self.epoch
-            self.best = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+            best = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+            self.best, self.best_epoch = best, self.epoch  # together, whenever Ctrl-C comes
 
     def history(self) -> dict[str, np.ndarray]:
         values = np.array(self.rows).reshape(-1, 3)
@@ -252,7 +252,7 @@ class _State:
         try:
             write_arrays(path, {k: v.cpu().numpy() for k, v in tensors.items()}, meta)
         except OSError as error:
-            raise OSError(f"`checkpoint` {brief(os.fspath(path))} could not be written ({error}).") from None
+            raise OSError(f"`checkpoint` {brief(os.fspath(path))} could not be written ({error.strerror}).") from None
 
     def load(self, path: str | os.PathLike[str]) -> bool:
         """Continue from a file if there is one; refuse one that belongs to another fit."""
