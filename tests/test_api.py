@@ -333,7 +333,7 @@ FIT_ERRORS = [
     (dict(latent_distribution="lognormal"), "`latent_distribution` must be one of 'normal', 'ln', not 'lognormal'."),
     (dict(decoder="mlp"), "`decoder` must be one of 'linear', 'nonlinear', not 'mlp'."),
     (dict(loadings_prior=None), "`loadings_prior` must be one of 'ard', 'none', not None."),
-    (dict(max_epochs=0), "`max_epochs` must be a whole number of at least 1, not 0."),
+    (dict(max_epochs=0), "`max_epochs` must be a whole number of at least 1 and at most 1000000, not 0."),
     (dict(batch_size=1), "`batch_size` must be a whole number of at least 2, not 1."),
     (dict(learning_rate=0), "`learning_rate` must be a number more than 0 and at most 1, not 0."),
     (dict(validation_size=0.95), "`validation_size` must be a number at least 0 and at most 0.9, not 0.95."),
@@ -414,7 +414,8 @@ def test_what_is_no_fit_is_refused(function, kwargs, simulated):
 
 QUESTION_ERRORS = [
     (get_expression, dict(genes=["G1", "X", "Y"]), "`genes` must name genes of the fit, and 2 are not: 'X', 'Y'."),
-    (get_expression, dict(genes="G1", n_samples=0), "`n_samples` must be a whole number of at least 1, not 0."),
+    (get_expression, dict(genes="G1", n_samples=0),
+     "`n_samples` must be a whole number of at least 1 and at most 1000000, not 0."),
     (get_expression, dict(genes="G1", library_size=0), "`library_size` must be a number more than 0, not 0."),
     (differential_expression, dict(groupby="population", estimand="median"),
      "`estimand` must be one of 'mean', 'cell', not 'median'."),

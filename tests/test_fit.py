@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from ldvae import fit as fit_module
 from ldvae import (
+    files,
     fit_ldvae,
     get_factors,
     get_history,
@@ -101,11 +101,10 @@ def test_the_file_is_safetensors_and_no_pickle_is_opened(path, monkeypatch):
 def test_saving_is_all_or_nothing(fit, path, monkeypatch):
     before = path.read_bytes()
 
-    def crash(tensors, target, metadata):
-        target.write_bytes(b"half a file")
-        raise OSError("disk full")
+    def crash(descriptor):
+        raise OSError(28, "disk full")
 
-    monkeypatch.setattr(fit_module, "save_file", crash)
+    monkeypatch.setattr(files.os, "fsync", crash)
     with pytest.raises(OSError, match="disk full"):
         save_fit(fit, path)
     assert path.read_bytes() == before and list(path.parent.iterdir()) == [path]

@@ -258,7 +258,7 @@ def test_small_and_odd_sizes_work():
     [
         ({"n_cells": 0}, "`n_cells` must be a whole number of at least 1, not 0"),
         ({"program_size": 60}, "`program_size` must be a whole number of at least 1 and at most 50, not 60"),
-        ({"amplitude": -1}, "`amplitude` must be a number at least 0, not -1"),
+        ({"amplitude": -1}, "`amplitude` must be a number at least 0 and at most 100, not -1"),
         ({"null_populations": 4}, "`null_populations` must be a whole number of at least 0 and at most 3, not 4"),
         ({"null_populations": "B"}, "`null_populations` must be one of 'P0', 'P1', 'P2', 'P3', not 'B'"),
         (
@@ -267,10 +267,10 @@ def test_small_and_odd_sizes_work():
         ),
         ({"treatment_effect": 1}, "`treatment_effect` needs `n_samples` of at least 2, not 0"),
         ({"smallest_share": 0.5}, "`smallest_share` must be a number at least 0 and at most 0.25, not 0.5"),
-        ({"depth": {0: 0}}, "`depth` must be a number more than 0, not 0"),
+        ({"depth": {0: 0}}, "`depth` must be a number more than 0 and at most 1000, not 0"),
         ({"depth": [1]}, "`depth` must map populations to multipliers"),
-        ({"library_size": "big"}, "`library_size` must be a number more than 0, but 'big' is a str"),
-        ({"inverse_dispersion": 0}, "`inverse_dispersion` must be a number more than 0, not 0"),
+        ({"library_size": "big"}, "`library_size` must be a number more than 0 and at most 1e+07, but 'big' is a str"),
+        ({"inverse_dispersion": 0}, "`inverse_dispersion` must be a number at least 0.001 and at most 1e+09, not 0"),
     ],
 )
 def test_wrong_arguments_are_named(kwargs, message):

@@ -11,7 +11,7 @@ from .checks import shown
 from .counts import Labels
 from .differential import normal_equivalent
 from .fit import Fit
-from .moments import Moments, moments, pool
+from .moments import Group, Moments, moments, pool
 from .populations import Program
 from .posterior import Cells, rebuild
 from .replicates import moderated_contrast
@@ -50,13 +50,17 @@ def between_programs(
     codes = labels.codes * n_samples + (0 if samples is None else samples.codes)
     codes[(labels.codes < 0) | (False if samples is None else samples.codes < 0)] = -1
     found = moments(rebuild(fit), cells, codes, len(labels.levels) * n_samples, True, seed)
-    compare = _by_cells if samples is None else _by_samples
+    pooled = {i: pool(found, np.array([i])) for i in kept} if samples is None else {}
     tested = found.sums["count"].sum(0) >= _MIN_COUNTS
     programs = []
     for i in kept:
         others = [j for j in kept if j != i and (reference is None or labels.levels[j] in reference)]
         if others:
-            effect, std = compare(found, i, others, n_samples)
+            effect, std = (
+                _by_cells(pooled[i], [pooled[j] for j in others])
+                if samples is None
+                else _by_samples(found, i, others, n_samples)
+            )
             shrunk = ash(np.where(tested, effect, np.nan), std)
             pvalue = simes(2 * norm.sf(np.abs(effect / std)[tested]))
             program = Program(
@@ -76,8 +80,7 @@ def between_programs(
     return programs
 
 
-def _by_cells(found: Moments, i: int, others: list[int], n_samples: int) -> tuple[np.ndarray, np.ndarray]:
-    own, rest = pool(found, np.array([i])), [pool(found, np.array([j])) for j in others]
+def _by_cells(own: Group, rest: list[Group]) -> tuple[np.ndarray, np.ndarray]:
     effect = own.log_mean - np.mean([r.log_mean for r in rest], axis=0)
     reference = np.sum([r.variance_if(effect < 0) for r in rest], axis=0) / len(rest) ** 2
     return effect, np.sqrt(own.variance_if(effect > 0) + reference)

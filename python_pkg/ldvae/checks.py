@@ -5,19 +5,43 @@ from __future__ import annotations
 import math
 import numbers
 import os
+import re
+import reprlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-__all__ = ["boolean", "choice", "integer", "new_file", "number", "optional", "path", "strings", "shown"]
+__all__ = [
+    "boolean",
+    "brief",
+    "choice",
+    "integer",
+    "new_file",
+    "number",
+    "optional",
+    "path",
+    "shown",
+    "size",
+    "strings",
+]
+
+_LARGEST = 2**63 - 1  # whole numbers in numpy and torch
+_SHORT = reprlib.Repr()  # never spells out a large object, and survives a broken __repr__
+_SHORT.maxstring, _SHORT.maxother = 200, 80
+
+
+def brief(value: Any) -> str:
+    """A wrong value on one line and cut short, for an error message."""
+    return " ".join(_SHORT.repr(value).split())
 
 
 def shown(values: Iterable[Any], limit: int = 5) -> str:
     """The first few of `values`, quoted, for an error message."""
     values = [str(v) for v in values]
+    first = [re.sub(r"\s", " ", v if len(v) <= 60 else f"{v[:57]}...") for v in values[:limit]]
     more = f" and {len(values) - limit} more" if len(values) > limit else ""
-    return ", ".join(f"'{v}'" for v in values[:limit]) + more
+    return ", ".join(f"'{v}'" for v in first) + more
 
 
 def _scalar(value: Any) -> Any:
@@ -46,7 +70,7 @@ def number(
     parts += [f"{right} {high:g}"] if high < math.inf else []
     wanted = "a number" + (" " + " and ".join(parts) if parts else "")
     if not _is_real(value):
-        raise TypeError(f"`{name}` must be {wanted}, but {value!r} is a {type(value).__name__}.")
+        raise TypeError(f"`{name}` must be {wanted}, but {brief(value)} is a {type(value).__name__}.")
     value = float(value)
     outside = value < low or value > high or (low_open and value == low) or (high_open and value == high)
     if not math.isfinite(value) or outside:
@@ -57,9 +81,11 @@ def number(
 def integer(name: str, value: Any, low: int, high: int | None = None) -> int:
     """A whole number within bounds; `10.0` counts as 10, since that is how R writes it."""
     value = _scalar(value)
+    if high is None and _is_real(value) and value > _LARGEST:
+        high = _LARGEST
     wanted = f"a whole number of at least {low}" + (f" and at most {high}" if high is not None else "")
     if not _is_real(value):
-        raise TypeError(f"`{name}` must be {wanted}, but {value!r} is a {type(value).__name__}.")
+        raise TypeError(f"`{name}` must be {wanted}, but {brief(value)} is a {type(value).__name__}.")
     # compared before anything is converted: a whole number may be too large for a float
     if not (low <= value <= (math.inf if high is None else high)) or not math.isfinite(value) or value != int(value):
         found = f"{value:.15g}" if isinstance(value, float) else str(value)[:20]
@@ -71,27 +97,28 @@ def boolean(name: str, value: Any) -> bool:
     """True or False, nothing that merely resembles them."""
     value = _scalar(value)
     if not isinstance(value, bool):
-        raise TypeError(f"`{name}` must be True or False, not {value!r}.")
+        raise TypeError(f"`{name}` must be True or False, not {brief(value)}.")
     return value
 
 
 def choice(name: str, value: Any, choices: Sequence[str]) -> str:
     """One of a few words."""
     if not isinstance(value, str) or value not in choices:
-        raise ValueError(f"`{name}` must be one of {shown(choices, 20)}, not {value!r}.")
+        raise ValueError(f"`{name}` must be one of {shown(choices, 20)}, not {brief(value)}.")
     return str(value)
 
 
 def strings(name: str, value: Any) -> list[str]:
     """A list of different strings; a single string counts as a list of one."""
+    value = _scalar(value)
     if isinstance(value, str):
         return [str(value)]
-    if not isinstance(value, Iterable):
-        raise TypeError(f"`{name}` must be a list of names, not {value!r}.")
+    if not isinstance(value, Iterable) or isinstance(value, bytes):
+        raise TypeError(f"`{name}` must be a list of names, not {brief(value)}.")
     values = list(value)
     wrong = [v for v in values if not isinstance(v, str)]
     if wrong:
-        raise TypeError(f"`{name}` must be a list of names, but {wrong[0]!r} is a {type(wrong[0]).__name__}.")
+        raise TypeError(f"`{name}` must be a list of names, but {brief(wrong[0])} is a {type(wrong[0]).__name__}.")
     if len(set(values)) < len(values):
         raise ValueError(f"`{name}` names {shown(sorted({v for v in values if values.count(v) > 1}))} more than once.")
     return [str(v) for v in values]
@@ -99,9 +126,19 @@ def strings(name: str, value: Any) -> list[str]:
 
 def path(name: str, value: Any) -> str:
     """A file name."""
-    if not isinstance(value, str | os.PathLike) or not os.fspath(value):
-        raise TypeError(f"`{name}` must be the name of a file, not {value!r}.")
-    return str(os.fspath(value))
+    text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise TypeError(f"`{name}` must be the name of a file, not {brief(value)}.")
+    return text
+
+
+def size(name: str, value: Any) -> tuple[float, float]:
+    """Width and height of a picture in inches."""
+    values = value.tolist() if isinstance(value, np.ndarray) else value
+    if not isinstance(values, tuple | list) or len(values) != 2:
+        raise TypeError(f"`{name}` must be a width and a height in inches, not {brief(value)}.")
+    width, height = (number(name, v, 0, 500, low_open=True) for v in values)
+    return width, height
 
 
 def new_file(name: str, value: Any) -> str:
@@ -109,7 +146,7 @@ def new_file(name: str, value: Any) -> str:
     file = path(name, value)
     folder = os.path.dirname(file) or "."
     if not os.path.isdir(folder):
-        raise ValueError(f"`{name}` must be in an existing folder, and {folder!r} is not one.")
+        raise ValueError(f"`{name}` must be in an existing folder, and {brief(folder)} is not one.")
     return file
 
 

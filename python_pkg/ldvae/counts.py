@@ -11,10 +11,12 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from . import checks
+from .checks import brief
 
 __all__ = ["Counts", "Labels", "read_cells", "read_counts", "read_labels", "read_values"]
 
 _ROWS_AT_A_TIME = 4096
+_LARGEST = 2**24  # a float32 holds every whole number up to here
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def _source(adata: AnnData, layer: str | None) -> tuple[Any, str]:
         return adata.X, "adata.X"
     if not isinstance(layer, str) or layer not in adata.layers:
         there = f"has {checks.shown(adata.layers)}" if len(adata.layers) else "has none"
-        raise ValueError(f"`layer` must be a layer of `adata`, which {there}, not {layer!r}.")
+        raise ValueError(f"`layer` must be a layer of `adata`, which {there}, not {brief(layer)}.")
     return adata.layers[layer], f"adata.layers[{layer!r}]"
 
 
@@ -99,13 +101,15 @@ def _gene_columns(adata: AnnData, genes: Any, names: np.ndarray) -> np.ndarray |
         column = adata.var[genes]
         if column.dtype != bool:
             raise ValueError(
-                f"`genes` names the column {genes!r} of adata.var, which must be boolean, not {column.dtype}."
+                f"`genes` names the column {brief(genes)} of adata.var, which must be boolean, not {column.dtype}."
             )
         if not column.any():
-            raise ValueError(f"`genes` names the column {genes!r} of adata.var, which selects no gene.")
+            raise ValueError(f"`genes` names the column {brief(genes)} of adata.var, which selects no gene.")
         return np.flatnonzero(column.to_numpy())
     if isinstance(genes, str) and genes not in names:
-        raise ValueError(f"`genes` must be a boolean column of adata.var or names of genes, and {genes!r} is neither.")
+        raise ValueError(
+            f"`genes` must be a boolean column of adata.var or names of genes, and {brief(genes)} is neither."
+        )
     wanted = checks.strings("genes", genes)
     if not wanted:
         raise ValueError("`genes` must name at least one gene.")
@@ -132,10 +136,25 @@ def _check_values(values: np.ndarray, where: str) -> None:
             f"`{where}` must hold raw counts (whole numbers, zero or more), but has the value {wrong:g}; "
             "if the counts are in a layer, name it with `layer`."
         )
+    if values.size and values.dtype.kind != "b" and float(values.max()) > _LARGEST:
+        raise ValueError(f"`{where}` must hold counts of at most {_LARGEST:,}, but has the value {values.max():g}.")
+
+
+def _check_structure(matrix: Any, where: str) -> None:
+    """Refuse sparse matrices whose indices lead out of the arrays, which compiled code would follow blindly."""
+    if matrix.format not in ("csr", "csc"):
+        return
+    major, minor = matrix.shape if matrix.format == "csr" else matrix.shape[::-1]
+    start, index = matrix.indptr, matrix.indices
+    whole = len(start) == major + 1 and start[0] == 0 and start[-1] <= min(len(index), len(matrix.data))
+    index = index[: start[-1]] if whole else index
+    if not whole or (np.diff(start) < 0).any() or (len(index) and not 0 <= index.min() <= index.max() < minor):
+        raise ValueError(f"`{where}` is a damaged sparse matrix: its indices point outside of it; read the data again.")
 
 
 def _block_to_csr(block: Any, where: str) -> sp.csr_matrix:
     if sp.issparse(block):
+        _check_structure(block, where)
         block = block.tocsr()
         _check_values(block.data, where)
         if not block.has_canonical_format:
@@ -203,7 +222,7 @@ def read_counts(
         factor = read_values(adata, size_factor_key, "size_factor_key")
         if not isinstance(factor, np.ndarray) or not bool(np.all(np.isfinite(factor) & (factor > 0))):
             raise ValueError(
-                f"`size_factor_key` must name a column of positive numbers, which {size_factor_key!r} is not."
+                f"`size_factor_key` must name a column of positive numbers, which {brief(size_factor_key)} is not."
             )
         size_factor_scale = size_factor_scale or float(library.mean() / factor.mean())
         library = factor * size_factor_scale
@@ -220,9 +239,12 @@ def read_cells(adata: Any) -> np.ndarray:
 def _column(adata: Any, key: Any, argument: str) -> pd.Series:
     obs = _anndata(adata).obs
     if not isinstance(key, str):
-        raise TypeError(f"`{argument}` must be the name of a column of adata.obs, not {key!r}.")
+        raise TypeError(f"`{argument}` must be the name of a column of adata.obs, not {brief(key)}.")
     if key not in obs:
-        raise ValueError(f"`{argument}` must name a column of adata.obs ({checks.shown(obs.columns, 8)}), not {key!r}.")
+        there = checks.shown(obs.columns, 8) or "it has none"
+        raise ValueError(f"`{argument}` must name a column of adata.obs ({there}), not {brief(key)}.")
+    if list(obs.columns).count(key) > 1:
+        raise ValueError(f"`{argument}` must name one column of adata.obs, and several are called {brief(key)}.")
     return obs[key]
 
 
@@ -232,16 +254,25 @@ def read_labels(adata: Any, key: Any, argument: str) -> Labels:
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.cat.remove_unused_categories()
     else:
-        column = column.astype("category")
+        try:
+            column = column.astype("category")
+        except TypeError:  # lists, for example
+            raise TypeError(f"`{argument}`: the column {brief(key)} must hold words, numbers or categories.") from None
     levels = [str(level) for level in column.cat.categories]
     if not levels:
-        raise ValueError(f"`{argument}`: the column {key!r} has no labels.")
+        raise ValueError(f"`{argument}`: the column {brief(key)} has no labels.")
+    alike = pd.Index(levels).duplicated()
+    if alike.any():
+        twice = checks.shown(np.array(levels)[alike])
+        raise ValueError(f"`{argument}`: the column {brief(key)} has different labels that read alike: {twice}.")
     return Labels(str(key), levels, column.cat.codes.to_numpy().astype(np.int64))
 
 
 def read_values(adata: Any, key: Any, argument: str) -> np.ndarray | Labels:
     """A column of `obs`: numbers as a float64 array (missing: NaN), anything else as `Labels`."""
     column = _column(adata, key, argument)
+    if pd.api.types.is_complex_dtype(column.dtype):
+        raise TypeError(f"`{argument}`: the column {brief(key)} must hold real numbers, not complex ones.")
     if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype):
         return column.to_numpy(dtype=np.float64, na_value=np.nan)
     return read_labels(adata, key, argument)

@@ -12,6 +12,7 @@ import scipy.sparse as sp
 import torch
 
 from . import checks
+from .checks import brief
 from .counts import Labels, read_labels, read_values
 
 __all__ = ["Minibatch", "SparseCounts", "design_columns", "design_matrix"]
@@ -24,7 +25,7 @@ def design_columns(adata: Any, batch_key: str | None, covariate_keys: Any) -> li
     """
     keys = checks.strings("covariate_keys", covariate_keys)
     if batch_key is not None and batch_key in keys:
-        raise ValueError(f"`covariate_keys` must not repeat the `batch_key` {batch_key!r}.")
+        raise ValueError(f"`covariate_keys` must not repeat the `batch_key` {brief(batch_key)}.")
     columns: list[dict[str, Any]] = []
     for argument, key in ([("batch_key", batch_key)] if batch_key is not None else []) + [
         ("covariate_keys", k) for k in keys
@@ -32,7 +33,7 @@ def design_columns(adata: Any, batch_key: str | None, covariate_keys: Any) -> li
         values = read_labels(adata, key, argument) if argument == "batch_key" else read_values(adata, key, argument)
         missing = int((values.codes < 0).sum() if isinstance(values, Labels) else (~np.isfinite(values)).sum())
         if missing:
-            raise ValueError(f"`{argument}`: {missing} cells have no value of {key!r}; fill it in or remove them.")
+            raise ValueError(f"`{argument}`: {missing} cells have no value of {brief(key)}; fill it in or remove them.")
         if isinstance(values, Labels):
             share = np.bincount(values.codes, minlength=len(values.levels)) / len(values.codes)
             columns.append({"key": key, "levels": values.levels, "share": share.tolist()})
@@ -46,17 +47,21 @@ def design_matrix(adata: Any, columns: list[dict[str, Any]]) -> np.ndarray:
     parts = []
     for column in columns:
         key = column["key"]
+        if key not in adata.obs:
+            raise ValueError(
+                f"`adata` must have the column {brief(key)} in adata.obs, which the fit takes into account."
+            )
         if "levels" in column:
             labels = read_labels(adata, key, key)
             unknown = sorted(set(labels.levels) - set(column["levels"]))
             if unknown:
                 raise ValueError(
-                    f"the column {key!r} has levels that the fit has not seen ({checks.shown(unknown)}); "
+                    f"the column {brief(key)} has levels that the fit has not seen ({checks.shown(unknown)}); "
                     f"known are {checks.shown(column['levels'])}."
                 )
             if (labels.codes < 0).any():
                 raise ValueError(
-                    f"{int((labels.codes < 0).sum())} cells have no value of {key!r}; fill it in or remove them."
+                    f"{int((labels.codes < 0).sum())} cells have no value of {brief(key)}; fill it in or remove them."
                 )
             position = np.array([column["levels"].index(level) for level in labels.levels])
             one_hot = np.zeros((len(labels.codes), len(column["levels"])))
@@ -65,7 +70,7 @@ def design_matrix(adata: Any, columns: list[dict[str, Any]]) -> np.ndarray:
         else:
             values = read_values(adata, key, key)
             if isinstance(values, Labels) or not np.isfinite(values).all():
-                raise ValueError(f"the column {key!r} must hold finite numbers, as it did in the fit.")
+                raise ValueError(f"the column {brief(key)} must hold finite numbers, as it did in the fit.")
             parts.append(((values - column["mean"]) / column["std"])[:, None])
     return np.concatenate(parts, axis=1).astype(np.float32) if parts else np.zeros((adata.n_obs, 0), np.float32)
 
@@ -160,6 +165,11 @@ class SparseCounts:
             design=self.design[rows],
             n_genes=self.n_genes,
         )
+
+    def arrays(self) -> list[np.ndarray]:
+        """All that a fit learns from, on the CPU."""
+        parts = (self._start, self._column, self._value, self.log_library, self.design)
+        return [part.cpu().numpy() for part in parts]
 
     def epoch(self, rows: torch.Tensor, size: int, generator: torch.Generator) -> Iterator[Minibatch]:
         """Shuffled minibatches of `size` cells; a smaller remainder is left for another epoch."""

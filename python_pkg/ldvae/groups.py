@@ -11,11 +11,11 @@ import pandas as pd
 
 from . import checks
 from .counts import Labels, read_cells, read_labels
+from .memory import need_memory
 
 __all__ = ["Comparison", "Plan", "plan_comparisons", "row_numbers"]
 
 _MIN_CELLS = 3  # fewer cells say nothing about how cells vary
-_BYTES = 4e9  # the largest table and set of sums that are worked out at once
 _BYTES_PER_ROW, _BYTES_PER_SUM = 200, 130  # per comparison and gene, per unit and gene
 
 
@@ -140,9 +140,7 @@ def plan_comparisons(
 
 
 def _check_size(what: str, n: int, n_genes: int, each: int, remedy: str) -> None:
-    size = float(n) * n_genes * each
-    if size > _BYTES:
-        raise ValueError(f"{n:,} {what} of {n_genes:,} genes need about {size:.3g} bytes of memory; {remedy}.")
+    need_memory(f"{n:,} {what} of {n_genes:,} genes", float(n) * n_genes * each, remedy)
 
 
 _Pair = tuple[str, str, list[int], list[int]]

@@ -9,9 +9,19 @@ import torch
 from torch import nn
 
 from .data import Minibatch
-from .distributions import kl_normal, kl_shrinkage, log_likelihood
+from .distributions import LIKELIHOODS, kl_normal, kl_shrinkage, log_likelihood
 
-__all__ = ["Config", "LDVAE"]
+__all__ = ["CHOICES", "Config", "LDVAE", "weight_shapes"]
+
+# What `Config` may say in words.
+CHOICES: dict[str, tuple[str, ...]] = {
+    "gene_likelihood": tuple(LIKELIHOODS),
+    "latent_distribution": ("normal", "ln"),
+    "decoder": ("linear", "nonlinear"),
+    "loadings_prior": ("ard", "none"),
+    "encoder": ("ldvae", "scvi"),
+    "library": ("observed", "latent"),
+}
 
 _LOG_THETA = (-5.0, 7.0)  # inverse dispersion between 0.007 and 1,100: bounded, yet beyond what counts can tell
 _LOG_VARIANCE = (-8.0, 2.0)
@@ -164,9 +174,16 @@ class LDVAE(nn.Module):
         return cost
 
 
+def weight_shapes(config: Config) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Shape and type of every parameter of a model, without the memory for it."""
+    with torch.device("meta"):
+        state = LDVAE(config, torch.Generator()).state_dict()
+    return {name: (tuple(value.shape), str(value.dtype).removeprefix("torch.")) for name, value in state.items()}
+
+
 def _linear(n_in: int, n_out: int, generator: torch.Generator) -> nn.Linear:
     # skip_init and an explicit generator: the global random state is the user's, not ours
-    layer: nn.Linear = nn.utils.skip_init(nn.Linear, n_in, n_out)
+    layer: nn.Linear = nn.utils.skip_init(nn.Linear, n_in, n_out, device=torch.get_default_device())
     bound = n_in**-0.5
     nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
     nn.init.zeros_(layer.bias)

@@ -51,9 +51,16 @@ def _check(name: str, table: Any, columns: Sequence[str], source: str, *, empty:
 
 
 def _known(name: str, values: Sequence[str], choices: Sequence[str]) -> None:
+    if not values:
+        raise ValueError(f"`{name}` must name at least one of {checks.shown(choices, 8)}.")
     unknown = [value for value in values if value not in choices]
     if unknown:
         raise ValueError(f"`{name}` names {checks.shown(unknown)}, but the table has {checks.shown(choices, 8)}.")
+
+
+def _check_axes(ax: Any) -> None:
+    if ax is not None and not hasattr(ax, "pcolormesh"):
+        raise TypeError(f"`ax` must be matplotlib axes, not {checks.brief(ax)}.")
 
 
 def _p(p: float) -> str:
@@ -84,6 +91,7 @@ def plot_history(history: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         If `history` is not such a table.
     """
     history = _check("history", history, ["epoch", "elbo_train", "elbo_validation", "kl"], "get_history")
+    _check_axes(ax)
     d = _drawing()
     if ax is None:  # no automatic layout: it does not know the axes that are split off below
         ax = d.Picture(figsize=(4.5, 3.4)).add_axes((0.15, 0.13, 0.81, 0.83), axes_class=d.Panel)
@@ -149,7 +157,7 @@ def plot_loadings(
     every = [str(column) for column in loadings.columns if column != "gene"]
     chosen = every[:6] if factors is None else checks.strings("factors", factors)
     _known("factors", chosen, every)
-    n_genes = checks.integer("n_genes", n_genes, 1)
+    n_genes, figsize = checks.integer("n_genes", n_genes, 1), checks.optional(checks.size, "figsize", figsize)
     d = _drawing()
     figure, slots, columns = d.grid(len(chosen))
     for factor, (axes,) in zip(chosen, slots, strict=True):
@@ -210,7 +218,7 @@ def plot_programs(
         "loadings", loadings, [*key, "gene", "loading", "std", "lfsr", "rank"], "population_loadings", empty=True
     )
     facts = loadings if programs is None else _check("programs", programs, [*key, "called", "share", "padj"], source)
-    n_genes = checks.integer("n_genes", n_genes, 1)
+    n_genes, figsize = checks.integer("n_genes", n_genes, 1), checks.optional(checks.size, "figsize", figsize)
     names = list(dict.fromkeys(facts["population"]))
     if populations is not None:
         chosen = checks.strings("populations", populations)
@@ -316,11 +324,13 @@ def plot_differential_expression(
     de = de.assign(within="") if "within" not in de.columns else de
     for name, group in (("group1", group1), ("group2", group2)):
         if group is not None:
-            _known(name, [group], list(dict.fromkeys(de[name])))
-            de = de[de[name] == group]
-    n_labels = checks.integer("n_labels", n_labels, 0)
+            groups = checks.strings(name, group)
+            _known(name, groups, list(dict.fromkeys(de[name])))
+            de = de[de[name].isin(groups)]
+    n_labels, figsize = checks.integer("n_labels", n_labels, 0), checks.optional(checks.size, "figsize", figsize)
     comparisons = list(de.groupby(key, sort=False, dropna=False))
     several = len(comparisons) > 1
+    _check_axes(ax)
     if ax is not None and several:
         raise ValueError(f"`ax` holds one comparison, but there are {len(comparisons)}: choose `group1` and `group2`.")
     d = _drawing()
@@ -394,6 +404,7 @@ def plot_association(association: pd.DataFrame, *, ax: Axes | None = None) -> Ax
     wanted = ["factor", "key", "level", "within", "effect", "padj"]
     association = _check("association", association, wanted, "associate_factors")
     facets = list(association.groupby(["key", "within"], sort=False, dropna=False))
+    _check_axes(ax)
     if ax is not None and len(facets) > 1:
         raise ValueError(f"`ax` holds one facet, but the table has {len(facets)}: choose one `key` and one `within`.")
     d = _drawing()

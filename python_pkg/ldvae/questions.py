@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from .differential import compare
 from .fit import Fit, check_fit
 from .groups import plan_comparisons
 from .posterior import latent_moments, read_data, rebuild
-from .programs import activity_columns, find_programs, loading_columns, program_columns
+from .programs import KINDS, Found, activity_columns, find_programs, loading_columns, program_columns
 from .tables import factor_names, table, wide
 
 __all__ = [
@@ -91,8 +92,7 @@ def population_loadings(
     ----------
     Svensson et al. (2020), Bioinformatics 36(11), for the model; Stephens (2017), Biostatistics 18(2), for `lfsr`.
     """
-    fit = check_fit(fit)
-    found = find_programs(fit, adata, groupby, kind, reference, sample_key, n_programs, seed)
+    found = _programs(fit, adata, groupby, kind, reference, sample_key, n_programs, seed)
     return table("population_loadings", loading_columns(found, fit.genes))
 
 
@@ -129,8 +129,7 @@ def population_programs(
         gene differs ("between", "deviation"); `padj`, Benjamini–Hochberg over the table; `n_cells`; `n_genes` with lfsr
         below 0.05; `top_up`, `top_down`, the strongest of them.
     """
-    fit = check_fit(fit)
-    found = find_programs(fit, adata, groupby, kind, reference, sample_key, n_programs, seed)
+    found = _programs(fit, adata, groupby, kind, reference, sample_key, n_programs, seed)
     return table("population_programs", program_columns(found, fit.genes))
 
 
@@ -159,14 +158,32 @@ def get_program_scores(
         population, scored in every cell of a population with a local model against its population's mean (NaN in
         others); for "between", the position of a cell between the reference (0) and the population (1).
     """
-    fit = check_fit(fit)
-    if kind == "deviation":
+    if checks.choice("kind", kind, KINDS) == "deviation":
         raise ValueError(
             "`kind` must be 'between', 'within' or 'specific' for scores; deviations have no activity of their own."
         )
-    found = find_programs(fit, adata, groupby, kind, reference, sample_key, n_programs, seed)
+    found = _programs(fit, adata, groupby, kind, reference, sample_key, n_programs, seed)
     names, values = activity_columns(found, fit)
     return wide("cell", found.cells.counts.cells, names, values)
+
+
+def _programs(fit: Fit, adata: Any, groupby: Any, kind: str, *arguments: Any) -> Found:
+    """The programs, with a warning where a population shares no batch with those that it is compared with."""
+    found = find_programs(check_fit(fit), adata, groupby, kind, *arguments)
+    key, labels = fit.config.batch_key, found.labels
+    if kind == "between" and key is not None:
+        batch = read_labels(adata, key, "batch_key")
+        seen = np.zeros((len(labels.levels), len(batch.levels)), dtype=bool)
+        seen[labels.codes[labels.codes >= 0], batch.codes[labels.codes >= 0]] = True
+        number = {p.population: labels.levels.index(p.population) for p in found.programs}
+        others = [labels.levels.index(name) for name in found.reference or number]
+        alone = [p for p, i in number.items() if not (seen[i] & seen[[j for j in others if j != i]].any(0)).any()]
+        if alone:
+            said = (
+                "Populations share no level of {} with those they are compared with, so their difference may be that of"
+            )
+            warnings.warn(f"{said.format(repr(key))} the batches: {checks.shown(alone)}.", stacklevel=3)
+    return found
 
 
 def associate_factors(
@@ -202,6 +219,10 @@ def associate_factors(
     """
     fit = check_fit(fit)
     values = read_values(adata, key, "key")
+    if isinstance(values, np.ndarray) and np.isinf(values).any():
+        raise ValueError(
+            f"`key`: the column {checks.brief(key)} has infinite values; replace them by NaN to leave those cells out."
+        )
     sample = None if sample_key is None else read_labels(adata, sample_key, "sample_key")
     stratum = None if within is None else read_labels(adata, within, "within")
     data = read_data(fit, adata)
@@ -316,7 +337,7 @@ def differential_expression(
         delta=checks.number("delta", delta, 0),
         batch_correction=checks.boolean("batch_correction", batch_correction),
         fdr_target=checks.number("fdr_target", fdr_target, 0, 1),
-        n_samples=checks.integer("n_samples", n_samples, 2),
+        n_samples=checks.integer("n_samples", n_samples, 2, 10_000_000),
         seed=checks.integer("seed", seed, 0, 2**32 - 1),
     )
     return table("differential_expression", columns)

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 
 from . import checks
-from .counts import read_labels
+from .counts import read_cells, read_labels
 from .files import replacing
 from .fit import Fit, check_fit
+from .memory import need_memory
 from .moments import decoded_expression
 from .posterior import latent_moments, read_data, rebuild
 from .tables import factor_names, table, wide
@@ -20,6 +21,8 @@ __all__ = [
     "add_ldvae", "get_expression", "get_factors", "get_history", "get_latent", "get_loadings",
     "get_loadings_uncertainty", "top_genes",
 ]  # fmt: skip
+
+_BYTES_PER_ROW = 60  # of the table of `get_expression`, with what it is made from
 
 
 def get_history(fit: Fit) -> pd.DataFrame:
@@ -188,9 +191,13 @@ def get_expression(
         missing = [g for g, j in zip(wanted, known, strict=True) if j < 0]
         raise ValueError(f"`genes` must name genes of the fit, and {len(missing)} are not: {checks.shown(missing)}.")
     scale = checks.number("library_size", library_size, 0, low_open=True)
-    n_samples = checks.integer("n_samples", n_samples, 1)
+    n_samples = checks.integer("n_samples", n_samples, 1, 1_000_000)
+    seed = checks.integer("seed", seed, 0, 2**32 - 1)
+    n_cells = len(read_cells(adata))
+    size = float(_BYTES_PER_ROW) * n_cells * len(wanted)
+    need_memory(f"{len(wanted):,} genes in {n_cells:,} cells", size, "name fewer `genes` or cells at a time")
     cells = read_data(fit, adata)
-    values = decoded_expression(rebuild(fit), cells, known, n_samples, checks.integer("seed", seed, 0, 2**32 - 1))
+    values = decoded_expression(rebuild(fit), cells, known, n_samples, seed)
     names = cells.counts.cells
     return table(
         "expression",
@@ -237,6 +244,7 @@ def add_ldvae(
         expect among these), `pts` and `pts_rest` the shares of cells with a count.
     """
     fit = check_fit(fit)
+    read_cells(adata)  # a fit alone would be answered for its training cells
     active = np.flatnonzero(fit.factors["active"])
     names = np.array(factor_names(fit.config.n_latent), dtype=object)[active]
     latent = get_latent(fit, adata)

@@ -137,7 +137,7 @@ def candidate_programs(
     _, triangle = np.linalg.qr(centred)
     root_values, root_vectors = np.linalg.eigh(within)
     root = (root_vectors * np.sqrt(np.maximum(root_values, 0))) @ root_vectors.T
-    _, singular, right = np.linalg.svd(triangle @ root)
+    _, singular, right = np.linalg.svd(triangle @ root, full_matrices=False)
     to_score = np.linalg.pinv(root) @ right.T  # z -> scores of unit within-population variance
     uncertainty = np.mean([z_variance[rows].mean(0) for rows in members], axis=0) @ to_score**2
     # whitened, directions of which the counts tell next to nothing would mix with programs

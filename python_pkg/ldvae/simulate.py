@@ -12,6 +12,8 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from . import checks
+from .checks import brief
+from .memory import need_memory
 
 __all__ = ["simulate_counts"]
 
@@ -20,6 +22,7 @@ _BASE = (-0.5, 1.6)  # mean and standard deviation of log expression
 _BATCH_STD = 0.15
 _LIBRARY_STD = 0.35
 _DISPERSION_STD = 0.5
+_MOST = 100.0  # natural log units; beyond it one gene is all there is
 
 
 def simulate_counts(
@@ -111,8 +114,14 @@ def simulate_counts(
     n_genes = checks.integer("n_genes", n_genes, 2)
     n_samples = checks.integer("n_samples", n_samples, 0)
     n_shared = checks.integer("n_shared", n_shared, 0)
+    n_cells, n_batches = checks.integer("n_cells", n_cells, 1), checks.integer("n_batches", n_batches, 1)
+    n_partial = checks.integer("n_partial", n_partial, 0)
+    library_size = checks.number("library_size", library_size, 0, 1e7, low_open=True)
+    truth_rows = 6.0 * n_populations + 2 * (n_shared + n_partial) + n_batches + n_samples
+    size = 8 * (n_genes * truth_rows + n_cells * (min(library_size, n_genes) + n_shared + n_partial + 4.0))
+    need_memory(f"{n_cells:,} cells and {n_populations:,} populations of {n_genes:,} genes", size, "ask for fewer")
     rewired = _populations("rewired_populations", rewired_populations, n_populations)
-    effect = checks.number("treatment_effect", treatment_effect, 0)
+    effect = checks.number("treatment_effect", treatment_effect, 0, _MOST)
     if rewired.any() and n_shared == 0:
         raise ValueError("`rewired_populations` need a program to rewire, but `n_shared` is 0; set `n_shared` to 1.")
     if effect > 0 and n_samples < 2:
@@ -121,28 +130,26 @@ def simulate_counts(
     size = checks.integer("program_size", program_size, 1, n_genes // 2)
     truth = _plan(
         rng, n_genes, n_populations, size,
-        amplitude=checks.number("amplitude", amplitude, 0),
+        amplitude=checks.number("amplitude", amplitude, 0, _MOST),
         n_shared=n_shared,
-        n_partial=checks.integer("n_partial", n_partial, 0),
+        n_partial=n_partial,
         null=_populations("null_populations", null_populations, n_populations),
         rewired=rewired,
         n_identity=min(checks.integer("n_identity", n_identity, 0), n_genes),
     )  # fmt: skip
-    dispersion = checks.number("inverse_dispersion", inverse_dispersion, 0, low_open=True)
+    dispersion = checks.number("inverse_dispersion", inverse_dispersion, 1e-3, 1e9)
     truth["inverse_dispersion"] = dispersion * np.exp(rng.normal(0.0, _DISPERSION_STD, n_genes))
     smallest = checks.number("smallest_share", smallest_share, 0, 1.0 / n_populations)
     share = np.maximum(rng.dirichlet(np.full(n_populations, 2.0)), smallest)
     truth["share"] = share / share.sum()
-    n_batches = checks.integer("n_batches", n_batches, 1)
     truth["batch_shift"] = rng.normal(0.0, _BATCH_STD, (n_batches, n_genes))
     n_shifted = min(checks.integer("n_sample_genes", n_sample_genes, 0), n_genes)
-    shifts = rng.normal(0.0, checks.number("sample_std", sample_std, 0), (n_samples, n_shifted))
+    shifts = rng.normal(0.0, checks.number("sample_std", sample_std, 0, _MOST), (n_samples, n_shifted))
     truth["sample_shift"] = np.zeros((n_samples, n_genes))
     truth["sample_shift"][:, rng.choice(n_genes, n_shifted, replace=False)] = shifts
     truth["treatment"] = effect * _signed_program(rng, truth["means"].mean(0), size)
-    cells = _cells(rng, checks.integer("n_cells", n_cells, 1), n_samples, truth)
-    library = checks.number("library_size", library_size, 0, low_open=True) * _depth(depth, n_populations)
-    return _annotate(_counts(rng, cells, truth, library), cells, truth)
+    cells = _cells(rng, n_cells, n_samples, truth)
+    return _annotate(_counts(rng, cells, truth, library_size * _depth(depth, n_populations)), cells, truth)
 
 
 def _plan(
@@ -271,6 +278,7 @@ def _population(name: str, value: Any, n_populations: int) -> int:
 def _populations(name: str, values: Any, n_populations: int) -> np.ndarray:
     """Mask over the populations that are named."""
     mask = np.zeros(n_populations, dtype=bool)
+    values = values.tolist() if isinstance(values, np.ndarray) else values
     several = isinstance(values, Iterable) and not isinstance(values, str)
     for value in () if values is None else values if several else (values,):
         mask[_population(name, value, n_populations)] = True
@@ -280,7 +288,9 @@ def _populations(name: str, values: Any, n_populations: int) -> np.ndarray:
 def _depth(depth: Mapping[Any, float] | None, n_populations: int) -> np.ndarray:
     multiplier = np.ones(n_populations)
     if depth is not None and not isinstance(depth, Mapping):
-        raise TypeError(f"`depth` must map populations to multipliers, such as {{'P0': 3}}, not {depth!r}.")
+        raise TypeError(f"`depth` must map populations to multipliers, such as {{'P0': 3}}, not {brief(depth)}.")
     for population, value in (depth or {}).items():
-        multiplier[_population("depth", population, n_populations)] = checks.number("depth", value, 0, low_open=True)
+        multiplier[_population("depth", population, n_populations)] = checks.number(
+            "depth", value, 0, 1e3, low_open=True
+        )
     return multiplier

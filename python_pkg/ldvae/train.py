@@ -8,19 +8,18 @@ import math
 import os
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
 from tqdm import tqdm
 
+from .checks import brief, new_file
 from .data import SparseCounts
+from .files import DamagedFile, read_arrays, write_arrays
 from .model import LDVAE, Config
 
-__all__ = ["Schedule", "Trained", "pick_device", "schedule_for", "train"]
+__all__ = ["Schedule", "Trained", "pick_device", "schedule_for", "train", "training_bytes"]
 
 _WARM_UP = 0.15  # share of all steps over which both KL terms grow to their full weight
 _GRADIENT_NORM = 1000.0  # per-cell loss; ordinary steps stay well below, so this stops only a blow-up
@@ -59,17 +58,24 @@ def schedule_for(n_cells: int, batch_size: int | None, max_epochs: int | None, l
     return Schedule(size, epochs, learning_rate, patience=max(5, epochs // 5))
 
 
+def training_bytes(config: Config, schedule: Schedule) -> float:
+    """About what training takes beside the counts: six copies each of the parameters and of a decoded minibatch."""
+    parameters = float(config.n_genes) * (config.n_hidden * (1 + (config.decoder != "linear")) + 2 * config.n_latent)
+    parameters += 2.0 * config.n_layers * config.n_hidden**2
+    return 4.0 * 6 * (parameters + float(schedule.batch_size) * (config.n_genes + config.n_layers * config.n_hidden))
+
+
 def pick_device(device: str) -> torch.device:
     """The device asked for; "auto" takes CUDA where there is one."""
     if not isinstance(device, str):
-        raise TypeError(f"`device` must be 'auto', 'cpu', 'cuda' or 'cuda:0', not {device!r}.")
+        raise TypeError(f"`device` must be 'auto', 'cpu', 'cuda' or 'cuda:0', not {brief(device)}.")
     name = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     kind, _, index = name.partition(":")
     if kind not in ("cpu", "cuda") or (index and not index.isdigit()):
-        raise ValueError(f"`device` must be 'auto', 'cpu', 'cuda' or 'cuda:0', not {device!r}.")
+        raise ValueError(f"`device` must be 'auto', 'cpu', 'cuda' or 'cuda:0', not {brief(device)}.")
     if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
         raise ValueError(
-            f"`device` is {device!r}, but this machine has {torch.cuda.device_count()} CUDA devices; use 'auto'."
+            f"`device` is {brief(device)}, but this machine has {torch.cuda.device_count()} CUDA devices; use 'auto'."
         )
     return torch.device(name)
 
@@ -121,13 +127,13 @@ def train(
     steps_per_epoch = len(rows) // size
     total = schedule.max_epochs * steps_per_epoch
     optimizer = torch.optim.Adam(model.parameters(), lr=schedule.learning_rate, fused=True)
-    identity = {
+    identity: dict[str, Any] = {} if checkpoint is None else {
         "config": asdict(config),
         "schedule": asdict(schedule),
         "validation_size": validation_size,
         "seed": seed,
-        "data": _digest(mean_expression, counts.log_library.cpu().numpy()),
-    }
+        "data": _digest(mean_expression, *counts.arrays()),
+    }  # fmt: skip
     state = _State(model, optimizer, generator, identity)
     resumed = checkpoint is not None and state.load(checkpoint)
     saved_at, stopped, step = time.monotonic(), "finished", state.epoch * steps_per_epoch
@@ -182,7 +188,7 @@ def _digest(*arrays: np.ndarray) -> str:
     """A fingerprint of the data, by which a checkpoint knows whether it belongs to them."""
     digest = hashlib.blake2b(digest_size=16)
     for array in arrays:
-        digest.update(array.tobytes())
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 
@@ -226,8 +232,8 @@ class _State:
         earlier = [r[2] for r in self.rows if not math.isnan(r[2])]
         self.rows.append((reconstruction, kl, held_elbo))
         if math.isnan(held_elbo) or not earlier or held_elbo > max(earlier):
-            self.best_epoch = self.epoch
-            self.best = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+            best = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+            self.best, self.best_epoch = best, self.epoch  # together, whenever Ctrl-C comes
 
     def history(self) -> dict[str, np.ndarray]:
         values = np.array(self.rows).reshape(-1, 3)
@@ -246,35 +252,36 @@ class _State:
             tensors |= {f"adam.{index}.{k}": v for k, v in values.items()}
         tensors["generator"] = self.generator.get_state()
         meta = {"identity": self.identity, "rows": json.dumps(self.rows), "best_epoch": str(self.best_epoch)}
-        temporary = Path(f"{os.fspath(path)}.part")
-        safetensors.torch.save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, temporary, metadata=meta)
-        os.replace(temporary, path)
+        arrays = {k: v.cpu().numpy() for k, v in tensors.items()}
+        write_arrays(path, arrays, meta, "state of training", "checkpoint")
 
     def load(self, path: str | os.PathLike[str]) -> bool:
         """Continue from a file if there is one; refuse one that belongs to another fit."""
-        folder, device = Path(path).parent, str(self.generator.device)
-        if not folder.is_dir():
-            raise ValueError(f"`checkpoint` must be in an existing folder, and {str(folder)!r} is not one.")
-        if not Path(path).exists():
+        path = new_file("checkpoint", path)
+        name = brief(path)
+        if not os.path.exists(path):
             return False
         try:
-            with safe_open(path, framework="pt", device=device) as f:
-                meta, tensors = f.metadata() or {}, {k: f.get_tensor(k) for k in f.keys()}
-        except SafetensorError as error:
-            raise ValueError(f"`checkpoint` {os.fspath(path)!r} is not a checkpoint or is damaged ({error}).") from None
-        if meta.get("identity") != self.identity:
-            raise ValueError(
-                f"`checkpoint` {os.fspath(path)!r} belongs to a fit with other settings or data; name another file."
-            )
+            arrays, meta = read_arrays(path, self._accept)
+        except (DamagedFile, OSError) as error:
+            raise ValueError(f"`checkpoint` {name} is not a checkpoint or is damaged ({error}).") from None
+        if meta["identity"] != self.identity:
+            raise ValueError(f"`checkpoint` {name} belongs to a fit with other settings or data; name another file.")
+        tensors = {k: torch.from_numpy(array).to(self.generator.device) for k, array in arrays.items()}
         part = lambda prefix: {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}  # noqa: E731
         self.model.load_state_dict(part("model."))
         self.best, self.best_epoch = part("best."), int(meta["best_epoch"])
         self.rows = [tuple(r) for r in json.loads(meta["rows"])]
         adam: dict[int, dict[str, torch.Tensor]] = {}
-        for name, value in part("adam.").items():
-            index, key = name.split(".", 1)
-            adam.setdefault(int(index), {})[key] = value.cpu() if key == "step" and device == "cpu" else value
+        for label, value in part("adam.").items():
+            index, key = label.split(".", 1)
+            adam.setdefault(int(index), {})[key] = value
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": adam, "param_groups": groups})
         self.generator.set_state(tensors["generator"].cpu())
         return True
+
+    @staticmethod
+    def _accept(meta: dict[str, str]) -> None:
+        if "identity" not in meta:
+            raise DamagedFile("it does not say of which fit")

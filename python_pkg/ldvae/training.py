@@ -12,12 +12,12 @@ import torch
 from . import checks
 from .counts import Counts, read_counts
 from .data import SparseCounts, design_columns, design_matrix
-from .distributions import LIKELIHOODS
 from .factors import describe_factors
 from .fit import Fit
-from .model import Config
+from .memory import need_memory
+from .model import CHOICES, Config
 from .posterior import encode
-from .train import pick_device, schedule_for, train
+from .train import pick_device, schedule_for, train, training_bytes
 from .version import VERSION
 
 __all__ = ["fit_ldvae"]
@@ -122,10 +122,10 @@ def fit_ldvae(
         n_hidden=checks.integer("n_hidden", n_hidden, 1),
         n_layers=checks.integer("n_layers", n_layers, 1, 20),
         dropout_rate=checks.number("dropout_rate", dropout_rate, 0, 1, high_open=True),
-        gene_likelihood=checks.choice("gene_likelihood", gene_likelihood, LIKELIHOODS),
-        latent_distribution=checks.choice("latent_distribution", latent_distribution, ("normal", "ln")),
-        decoder=checks.choice("decoder", decoder, ("linear", "nonlinear")),
-        loadings_prior=checks.choice("loadings_prior", loadings_prior, ("ard", "none")),
+        gene_likelihood=checks.choice("gene_likelihood", gene_likelihood, CHOICES["gene_likelihood"]),
+        latent_distribution=checks.choice("latent_distribution", latent_distribution, CHOICES["latent_distribution"]),
+        decoder=checks.choice("decoder", decoder, CHOICES["decoder"]),
+        loadings_prior=checks.choice("loadings_prior", loadings_prior, CHOICES["loadings_prior"]),
         closed=counts.closed,
         layer=layer,
         batch_key=batch_key,
@@ -143,8 +143,13 @@ def fit_ldvae(
     schedule = schedule_for(
         n_training,
         checks.optional(checks.integer, "batch_size", batch_size, 2),
-        checks.optional(checks.integer, "max_epochs", max_epochs, 1),
+        checks.optional(checks.integer, "max_epochs", max_epochs, 1, 1_000_000),
         checks.number("learning_rate", learning_rate, 0, 1, low_open=True),
+    )
+    need_memory(
+        f"{config.n_genes:,} genes, `n_hidden` {config.n_hidden:,} and `batch_size` {schedule.batch_size:,}",
+        training_bytes(config, schedule),
+        "lower them",
     )
     design = design_matrix(adata, covariates)
     data = SparseCounts(counts.matrix, counts.lib_size, design, pick_device(device))

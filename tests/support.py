@@ -1,0 +1,241 @@
+"""What several test files ask: is the object as it was, is this error one sentence of ours?"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import resource
+import subprocess
+import sys
+import textwrap
+import time
+import traceback
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+import ldvae
+
+PACKAGE = str(Path(ldvae.__file__).parent)
+
+
+def fingerprint(value, digest=None):
+    """Of an AnnData, table, array or nest of them: every bit of every array, every name, every type."""
+    top = digest is None
+    digest = hashlib.sha256() if top else digest
+    if hasattr(value, "obsm"):
+        x = None if value.isbacked else value.X
+        parts = (x, value.obs, value.var, dict(value.obsm), dict(value.varm), dict(value.layers), dict(value.uns))
+        value = (*parts, value.shape)
+    if isinstance(value, pd.DataFrame | pd.Series | pd.Index):
+        digest.update(
+            repr((type(value).__name__, str(value.dtypes if isinstance(value, pd.DataFrame) else value.dtype))).encode()
+        )
+        columns = value.items() if isinstance(value, pd.DataFrame) else [("", value)]
+        for name, column in columns:
+            kind = getattr(column, "cat", None)
+            digest.update(repr((name, None if kind is None else list(kind.categories), list(column))).encode())
+        if not isinstance(value, pd.Index):
+            digest.update(repr(list(value.index)).encode())
+    elif sp.issparse(value):
+        fingerprint((value.format, value.shape, value.data, value.indices, value.indptr), digest)
+    elif isinstance(value, np.ndarray):
+        digest.update(repr((value.dtype, value.shape, value.flags.writeable)).encode())
+        digest.update(repr(value.tolist()).encode() if value.dtype == object else np.ascontiguousarray(value).tobytes())
+    elif isinstance(value, dict | list | tuple):
+        digest.update(type(value).__name__.encode())
+        for part in value.items() if isinstance(value, dict) else value:
+            fingerprint(part, digest)
+    else:
+        digest.update(repr(value).encode())
+    return digest.hexdigest() if top else None
+
+
+def is_sentence(error):
+    """Whether an error is one documented sentence that the engine itself raised."""
+    text = str(error)
+    ours = traceback.extract_tb(error.__traceback__)[-1].filename.startswith(PACKAGE)
+    documented = type(error) in (ValueError, TypeError, OSError)
+    # a quoted name may hold a full stop, a sentence of ours has one at its end only
+    return (
+        ours and documented and "\n" not in text and text.endswith(".") and not text.endswith("..") and len(text) < 800
+    )
+
+
+def assert_finite(table, but=()):
+    """A table of plain columns; its numbers are finite except in the columns `but`, which may hold NaN."""
+    assert isinstance(table, pd.DataFrame) and isinstance(table.index, pd.RangeIndex)
+    for name, column in table.items():
+        assert column.dtype.kind in "fibO", (name, column.dtype)
+        if column.dtype.kind == "f":
+            values = column.to_numpy()
+            assert not np.isinf(values).any(), name
+            assert name in but or not np.isnan(values).any(), name
+
+
+def mutations(raw, path, n, seed):
+    """Write `n` damaged copies of a saved fit and load each: refused with a sentence, or the very same fit.
+
+    Returns how many were refused and the longest time. Time and memory are bounded.
+    """
+    rng, whole = np.random.default_rng(seed), fingerprint_of_fit(ldvae.load_fit(written(path, raw)))
+    header = 8 + int.from_bytes(raw[:8], "little")
+    refused, longest = 0, 0.0
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for _ in range(n):
+        changed = written(path, _mutated(raw, header, rng))
+        started = time.perf_counter()
+        try:
+            found = ldvae.load_fit(changed)
+        except (ValueError, OSError) as error:
+            assert is_sentence(error), str(error)
+            refused += 1
+        else:
+            assert fingerprint_of_fit(found) == whole
+        longest = max(longest, time.perf_counter() - started)
+    assert longest < 5
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kB
+    return {"refused": refused, "longest": longest}
+
+
+def written(path, raw):
+    path.write_bytes(raw)
+    return path
+
+
+def fingerprint_of_fit(fit):
+    return fingerprint({f.name: getattr(fit, f.name) for f in fields(fit)})
+
+
+def _mutated(raw, header, rng):
+    """One to four changes: bits, bytes, numbers of the header, cuts, repeats, swaps, other lengths."""
+    data = bytearray(raw)
+    for _ in range(rng.integers(1, 5)):
+        # half of the changes hit the header, where they do most
+        at = int(rng.integers(0, header if rng.random() < 0.5 else max(1, len(data)))) % max(1, len(data))
+        size = int(rng.integers(1, 64))
+        match int(rng.integers(0, 9)):
+            case 0:
+                data[at] ^= 1 << int(rng.integers(0, 8))
+            case 1:
+                data[at : at + size] = rng.bytes(size)
+            case 2:
+                del data[at : at + size]
+            case 3:
+                data[at:at] = data[at : at + size]
+            case 4:
+                del data[at:]
+            case 5:
+                data[:8] = int(rng.integers(0, 2**63)).to_bytes(8, "little")
+            case 6:  # another number in the header
+                digits = [i for i in range(8, min(header, len(data))) if chr(data[i]).isdigit()]
+                if digits:
+                    data[digits[int(rng.integers(len(digits)))]] = ord(str(rng.integers(10)))
+            case 7:
+                data += rng.bytes(size)
+            case _:
+                other = int(rng.integers(0, max(1, len(data) - size)))
+                data[at : at + size], data[other : other + size] = data[other : other + size], data[at : at + size]
+        if not data:
+            break
+    return bytes(data)
+
+
+def child(code, *arguments):
+    """Run code in a process of its own, with the package on its path."""
+    environment = os.environ | {"PYTHONPATH": str(Path(PACKAGE).parent), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+# In a process of its own, since it kills its children by SIGKILL at random moments.
+KILLED = """
+    import json, os, random, signal, sys, time
+    import numpy as np
+    import ldvae
+    from ldvae import train
+
+    random.seed(0)
+    path, wanted = sys.argv[1], int(sys.argv[2])
+
+    def killed(work, longest):
+        child = os.fork()
+        if not child:
+            work()
+            os._exit(0)
+        time.sleep(random.uniform(0.01, longest))
+        os.kill(child, signal.SIGKILL)
+        return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+"""
+KILLED_SAVES = (
+    KILLED
+    + """
+    from dataclasses import replace
+    fit = ldvae.load_fit(path)
+    fits = [replace(fit, info=fit.info | {"seed": seed}) for seed in (1, 2)]
+
+    def work():
+        while True:
+            for each in fits:
+                ldvae.save_fit(each, path)
+
+    n = 0
+    for _ in range(wanted):
+        n += killed(work, 0.1)
+        assert ldvae.load_fit(path).info["seed"] in (0, 1, 2)
+    print(json.dumps({"killed": n}))
+"""
+)
+KILLED_FITS = (
+    KILLED
+    + """
+    adata = ldvae.simulate_counts(n_cells=120, n_genes=30, n_populations=2, program_size=6, n_identity=6, seed=0)
+    settings = dict(n_latent=3, n_hidden=8, max_epochs=int(sys.argv[3]), batch_size=32, device="cpu", progress=False,
+                    early_stopping=False)
+    train._SAVE_EVERY = -1.0
+    whole = ldvae.fit_ldvae(adata, **settings)
+    n, lives, epochs = 0, 0, []
+    while n < wanted:
+        n += killed(lambda: ldvae.fit_ldvae(adata, checkpoint=path, **settings), 0.3)
+        lives += 1
+        assert lives < 3 * wanted, "it finishes before it is killed"
+    again = ldvae.fit_ldvae(adata, checkpoint=path, **settings)
+    assert again.info == whole.info
+    for name in ("weights", "history", "factors"):
+        for key, value in getattr(whole, name).items():
+            assert np.array_equal(value, getattr(again, name)[key], equal_nan=True), key
+    assert np.array_equal(whole.latent_mean, again.latent_mean)
+    print(json.dumps({"killed": n, "lives": lives}))
+"""
+)
+
+MANY_FITS = """
+    import gc, json, os, sys
+    import ldvae
+
+    def footprint():
+        gc.collect()
+        status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+        return {"memory": 1024 * int(status["VmRSS"].split()[0]), "threads": int(status["Threads"]),
+                "handles": len(os.listdir("/proc/self/fd"))}
+
+    adata = ldvae.simulate_counts(n_cells=120, n_genes=30, n_populations=2, program_size=6, n_identity=6, seed=0)
+
+    def once():
+        fit = ldvae.fit_ldvae(adata, n_latent=3, n_hidden=8, max_epochs=5, batch_size=32, progress=False)
+        ldvae.population_loadings(fit, adata, groupby="population", kind="between")
+        ldvae.differential_expression(fit, adata, groupby="population")
+
+    for _ in range(10):  # caches fill
+        once()
+    before = footprint()
+    for _ in range(int(sys.argv[1])):
+        once()
+    after = footprint()
+    print(json.dumps({name: after[name] - before[name] for name in before}))
+"""
