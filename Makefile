@@ -50,10 +50,10 @@ test-python: lint
 test-r: $(VENV)/.bridge
 	PYTHON=$(abspath $(bin))/python tests/bridge/test_r.sh
 
-# scvi-tools brings much along: it has an environment of its own.
+# scvi-tools brings much along: it has an environment of its own. One thread is enough for models this small.
 test-scvi:
 	@$(MAKE) --no-print-directory VENV=.venv-scvi .venv-scvi/.scvi
-	.venv-scvi/bin/python -m pytest tests/reference/test_scvi.py
+	OMP_NUM_THREADS=1 .venv-scvi/bin/python -m pytest tests/reference/test_scvi.py
 
 # Help pages and NAMESPACE of the R package from its comments; needs roxygen2.
 document: $(VENV)/.bridge
