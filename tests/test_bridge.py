@@ -106,6 +106,13 @@ def test_errors_and_warnings_are_sentences_in_the_words_of_r(fit, x):
     assert bridge.call("load_fit", {"path": "nowhere"})["error"].startswith("`path` must be a file")
 
 
+def test_a_report_takes_coordinates_of_the_cells(fit, x, tmp_path):
+    arguments = {"groupby": "population", "path": str(tmp_path / "x.html"), "embedding": np.zeros((5, 2))}
+    assert bridge.call("write_report", arguments, fit=fit, x=x)["error"] == (
+        "`embedding` must have two numbers for each of the 600 cells of `x`, not the shape (5, 2) of type float64."
+    )
+
+
 def test_a_mistake_of_the_engine_is_not_hidden(monkeypatch, fit):
     monkeypatch.setattr(bridge.api, "get_latent", lambda fit: {}["missing"])
     with pytest.raises(KeyError):

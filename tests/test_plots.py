@@ -317,6 +317,12 @@ def test_programs_unsure_signs_are_hollow_and_directions_have_their_colour() -> 
     assert faces == np.where(one["rank"] == 2, "#FFFFFF", colour).tolist()
 
 
+def test_programs_between_show_no_share() -> None:
+    loadings, programs = program_tables(6, "between")
+    details = [t.get_text() for axes in plot_programs(loadings, programs).axes for t in axes.texts]
+    assert "padj" in " ".join(details) and "%" not in " ".join(details)
+
+
 @pytest.mark.parametrize("n", [6, 30])
 def test_programs_between_without_a_table_of_programs(n: int, tmp_path: Path) -> None:
     loadings, _ = program_tables(n, "between")
@@ -469,6 +475,11 @@ def test_association_within_populations_are_facets(n: int, tmp_path: Path) -> No
     one = association[(association["within"] == NAMES[2]) & (association["factor"] == "Z_3")]
     np.testing.assert_array_equal(facets[2].collections[0].get_array().reshape(2, 12)[:, 2], one["effect"])
     legible(figure, tmp_path)
+
+
+@pytest.mark.parametrize("k", [1, 3, 8])
+def test_association_of_few_factors_keeps_its_legend(k: int, tmp_path: Path) -> None:
+    legible(plot_association(association_table(["treated"], ("P0", "P1"), k=k)), tmp_path)
 
 
 def test_association_without_effects_is_still_drawn() -> None:

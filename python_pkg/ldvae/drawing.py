@@ -261,12 +261,16 @@ def marks(axes: Axes, at: Sequence[tuple[float, float]]) -> None:
         axes.scatter(x, y, s=13, c="black", edgecolors="w", linewidths=0.7, zorder=3, gid="marks")
 
 
-def colour_bar(mesh: Any, label: str, *, beyond: bool, into: Axes | None = None) -> None:
-    """A slim horizontal colour bar in the axes `into`, or else under those of `mesh`."""
+def colour_bar(mesh: Any, label: str, *, beyond: bool, width: float, into: Axes | None = None) -> None:
+    """A slim horizontal colour bar, `width` inches, in the axes `into`, or else under those of `mesh`."""
     place: dict[str, Any] = {"cax": into} if into is not None else {"ax": mesh.axes, "aspect": 40, "pad": 0.15}
     bar = mesh.axes.figure.colorbar(mesh, orientation="horizontal", extend="both" if beyond else "neither", **place)
     bar.ax.tick_params(labelsize=SMALL, length=2.5, width=0.6)
-    bar.ax.set_title(label, fontsize=SMALL, pad=4)
+    text = textwrap.fill(label, max(20, int(width * 72 / (SMALL * 0.6))))
+    if into is None:  # below, where lines of text are in nobody's way
+        bar.set_label(text, fontsize=SMALL)
+    else:
+        bar.ax.set_title(text, fontsize=SMALL, pad=4)
     bar.outline.set_visible(False)
 
 

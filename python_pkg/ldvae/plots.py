@@ -426,11 +426,12 @@ def plot_association(association: pd.DataFrame, *, ax: Axes | None = None) -> Ax
         else (f"effect (SD of the factor; unit: {'/'.join(association['unit'].astype(str).unique())})")
     )
     label += "; dot: padj < 0.05" + "; grey: all factors" * (len(single) < len(association))
-    into = slots[-1][0] if ax is None else None
-    d.colour_bar(mesh, label, beyond=bool((effects > limit).any()), into=into)
+    into, body = slots[-1][0] if ax is None else None, 0.3 * (len(factors) + 1.5)
+    width = body if ax is None else d.inches(ax)
+    d.colour_bar(mesh, label, beyond=bool((effects > limit).any()), width=width, into=into)
     if ax is None:
-        d.arrange(figure, slots, 1, [*heights, 0.09], body=0.3 * (len(factors) + 1.5), gap=0.09)
-    elif d.inches(ax) < 0.3 * (len(factors) + 1.5):
+        d.arrange(figure, slots, 1, [*heights, 0.09], body=body, gap=0.09)
+    elif d.inches(ax) < body:
         ax.tick_params(axis="x", labelrotation=90)
     return figure if len(facets) > 1 else slots[0][0]
 
