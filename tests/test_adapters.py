@@ -34,7 +34,8 @@ def saved(request):
     counts = arrays["counts"].astype(np.float32)
     obs = pd.DataFrame(meta["obs"], index=[f"C{i}" for i in range(len(counts))])
     adata = AnnData(sp.csr_matrix(counts), obs=obs, var=pd.DataFrame(index=genes))
-    history = {name: np.zeros(1) for name in ("epoch", "elbo_train", "elbo_validation", "reconstruction", "kl")}
+    history = {name: np.zeros(1) for name in ("elbo_train", "elbo_validation", "reconstruction", "kl")}
+    history["epoch"] = np.ones(1, np.int64)
     fit = adapters._fit(state, meta["registry"], adata, **meta["settings"], history=history)
     return check_fit(fit), adata, {name[7:]: value for name, value in arrays.items() if name.startswith("wanted.")}
 

@@ -146,7 +146,7 @@ WRONG = [
     ("de fit.ldvae fit.ldvae --groupby a", "`adata` must be an .h5ad file, and 'fit.ldvae' is not one ("),
     ("de fit.ldvae cells.h5ad --groupby a", "`--groupby` must name a column of adata.obs ("),
     ("de fit.ldvae cells.h5ad --groupby sample --n-samples 0",
-     "`--n-samples` must be a whole number of at least 2, not 0."),
+     "`--n-samples` must be a whole number of at least 2 and at most 10000000, not 0."),
     ("factors fit.ldvae -o table.xlsx",
      "`--output` must end in .csv, .csv.gz, .tsv, .tsv.gz, .parquet, and 'table.xlsx' does not."),
     ("factors fit.ldvae -o no/table.csv", "`--output` must be in an existing folder, and 'no' is not one."),
