@@ -184,7 +184,7 @@ def _fit(
         genes=genes,
         cells=np.array([], dtype=object),
         lib_size=np.array([]),
-        weights={name: np.ascontiguousarray(value, np.float32) for name, value in weights.items()},
+        weights={name: np.asarray(v, np.float32 if v.dtype.kind == "f" else None, "C") for name, v in weights.items()},
         latent_mean=np.zeros((0, n_latent), np.float32),
         latent_variance=np.zeros((0, n_latent), np.float32),
         history=history,
