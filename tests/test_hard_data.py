@@ -149,11 +149,10 @@ def test_two_cells_per_population_are_too_few_for_all_but_the_factors(easy):
     found = answers(ldvae.fit_ldvae(adata, **QUICK), adata)
     assert "populations of 5 cells" in found["population_loadings"]
     assert "at least 30 cells" in found["population_programs"] and "at least 30 cells" in found["specific"]
-    assert found["differential_expression"].startswith(
-        "There is nothing to compare, only groups with fewer than 3 cells"
-    )
+    assert found["differential_expression"].startswith("There is nothing to compare")
     all_answered(
-        found, ["population_loadings", "population_programs", "specific", "deviation", "differential_expression", "cells",
+        found, ["population_loadings", "population_programs", "specific", "deviation", "differential_expression",
+                "cells",
                 "differential_contributions"]
     )  # fmt: skip
 
