@@ -144,9 +144,9 @@ def _mutated(raw, header, rng):
     return bytes(data)
 
 
-def child(code, *arguments):
+def child(code, *arguments, **environment):
     """Run code in a process of its own, with the package on its path."""
-    environment = os.environ | {"PYTHONPATH": str(Path(PACKAGE).parent), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": str(Path(PACKAGE).parent), "OMP_NUM_THREADS": "1"} | environment
     command = [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr

@@ -37,7 +37,7 @@ from ldvae.tables import COLUMNS
 SIGNATURES = {
     "fit_ldvae": "(adata, *, genes=None, batch_key=None, covariate_keys=(), size_factor_key=None, layer=None, "
     "n_latent=30, n_hidden=128, n_layers=1, dropout_rate=0.1, gene_likelihood='nb', latent_distribution='normal', "
-    "decoder='linear', loadings_prior='ard', max_epochs=None, batch_size=None, learning_rate=0.005, "
+    "decoder='linear', loadings_prior='ard', max_epochs=None, batch_size=None, learning_rate=0.01, "
     "validation_size=0.1, early_stopping=True, checkpoint=None, seed=0, device='auto', progress=True)",
     "get_history": "(fit)",
     "get_latent": "(fit, adata=None)",

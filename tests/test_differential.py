@@ -548,7 +548,8 @@ def test_levels_with_few_cells_are_left_out_with_a_warning(three):
         assert "rare" not in set(differential_expression(fit, few, groupby="group")["group1"])
 
 
-def test_tables_that_cannot_be_held_are_refused():
+def test_tables_that_cannot_be_held_are_refused(monkeypatch):
+    monkeypatch.setattr("ldvae.memory.free_memory", lambda: 1e11)
     obs = pd.DataFrame({"group": [f"P{i}" for i in range(500)] * 4}, index=[f"c{i}" for i in range(2000)])
     adata = ad.AnnData(sp.csr_matrix(np.ones((2000, 2), np.float32)), obs=obs)
     with pytest.raises(

@@ -186,7 +186,7 @@ def contrast(
     wald = np.sqrt(one.variance_if(effect > 0) + two.variance_if(effect < 0))
     exposure = one.exposure + two.exposure
     observed = [g.count + g.exposure / exposure for g in (one, two)]  # one count, shared so that it favours no group
-    weight = [1 / g.rate_dispersion for g in (one, two)]
+    weight = [1 / np.maximum(g.rate_dispersion, 1e-12) for g in (one, two)]
     rate = sum(w * y for w, y in zip(weight, observed, strict=True)) / sum(
         w * g.exposure for w, g in zip(weight, (one, two), strict=True)
     )

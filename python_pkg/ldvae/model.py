@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +12,9 @@ from torch import nn
 from .data import Minibatch
 from .distributions import LIKELIHOODS, kl_normal, kl_shrinkage, log_likelihood
 
-__all__ = ["CHOICES", "Config", "LDVAE", "weight_shapes"]
+__all__ = ["CHOICES", "Config", "LDVAE", "refuse_fork", "weight_shapes"]
+
+_HOME = os.getpid()  # the process that imported torch
 
 # What `Config` may say in words.
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -172,6 +175,15 @@ class LDVAE(nn.Module):
         if self.shrunken:
             cost = cost + kl_shrinkage(self.loadings, self.loadings_log_variance)
         return cost
+
+
+def refuse_fork() -> None:
+    """A forked process has none of the threads that torch believes to have, and would wait for them for ever."""
+    if os.getpid() != _HOME and torch.get_num_threads() > 1:
+        raise RuntimeError(
+            "This is a forked process, in which torch would hang with several threads; start the worker afresh "
+            "('spawn', or a cluster of new processes), or call torch.set_num_threads(1) in it first."
+        )
 
 
 def weight_shapes(config: Config) -> dict[str, tuple[tuple[int, ...], str]]:

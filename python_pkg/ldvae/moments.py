@@ -297,7 +297,7 @@ class BatchEffects:
         n_genes = found.sums["count"].shape[1]
         self.group, self.batch, self.n_levels = group, batch, int(batch.max()) + 1
         units = [pool(found, np.array([u])) for u in range(len(found.n))]
-        self.precision = np.stack([np.where(unit.count > 0, 1 / unit.variance, 0.0) for unit in units])
+        self.precision = np.stack([(unit.count > 0) / np.maximum(unit.variance, 1e-12) for unit in units])
         residual = np.log((found.sums["count"] + _HALF) / (found.sums["mu"] + _HALF))
         information = np.tile(np.eye(self.n_levels), (n_genes, 1, 1))
         score = np.zeros((n_genes, self.n_levels))

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from .checks import brief, new_file
 from .data import SparseCounts
 from .files import DamagedFile, read_arrays, write_arrays
-from .model import LDVAE, Config
+from .model import LDVAE, Config, refuse_fork
 
 __all__ = ["Schedule", "Trained", "pick_device", "schedule_for", "train", "training_bytes"]
 
@@ -114,6 +114,7 @@ def train(
     RuntimeError
         If the loss is no longer finite.
     """
+    refuse_fork()
     device = counts.device
     model = LDVAE(config, torch.Generator().manual_seed(seed)).to(device)
     with torch.no_grad():

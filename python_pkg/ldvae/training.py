@@ -43,7 +43,7 @@ def fit_ldvae(
     loadings_prior: str = "ard",
     max_epochs: int | None = None,
     batch_size: int | None = None,
-    learning_rate: float = 5e-3,
+    learning_rate: float = 1e-2,
     validation_size: float = 0.1,
     early_stopping: bool = True,
     checkpoint: str | os.PathLike[str] | None = None,

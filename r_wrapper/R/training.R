@@ -45,7 +45,7 @@
 fit_ldvae <- function(x, genes = NULL, batch_key = NULL, covariate_keys = character(), size_factor_key = NULL,
                       assay = NULL, n_latent = 30, n_hidden = 128, n_layers = 1, dropout_rate = 0.1,
                       gene_likelihood = "nb", latent_distribution = "normal", decoder = "linear",
-                      loadings_prior = "ard", max_epochs = NULL, batch_size = NULL, learning_rate = 5e-3,
+                      loadings_prior = "ard", max_epochs = NULL, batch_size = NULL, learning_rate = 1e-2,
                       validation_size = 0.1, early_stopping = TRUE, checkpoint = NULL, seed = 0, device = "auto",
                       progress = TRUE, cell_data = NULL) {
   fit <- r_fit(ask("fit_ldvae", as.list(environment())))
