@@ -22,7 +22,7 @@ pip     := $(bin)/python -m pip install --disable-pip-version-check --constraint
 sources := pyproject.toml DESCRIPTION $(CONSTRAINTS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-python test-r test-scvi document docs dist lint longtest clean
+.PHONY: help demo test test-python test-r test-scvi validity validity-quick document docs dist lint longtest clean
 
 help:
 	@echo "make demo       install, then the main job on real counts; tables and figures go to demo/"
@@ -30,6 +30,7 @@ help:
 	@echo "make test       install, then ruff, mypy, the tests of the Python and of the R package"
 	@echo "make test-python, make test-r   one of them"
 	@echo "make test-scvi  from_scvi against scvi-tools, in .venv-scvi"
+	@echo "make validity   are the numbers right: planted truth, nulls, peers, real counts (LDVAE_DATA); up to 40 minutes"
 	@echo "make docs       the documentation site, into docs/_build/html; tutorials are run"
 	@echo "make dist       sdist and wheel into dist/, and the wheel tried in a clean environment"
 	@echo "make lint       only ruff and mypy"
@@ -41,7 +42,7 @@ demo: $(VENV)/.demo
 	@$(bin)/python examples/demo.py --out "$(OUT)" $(if $(DATA),--data "$(DATA)") \
 	  $(if $(GROUPBY),--groupby "$(GROUPBY)") $(if $(BATCH),--batch "$(BATCH)")
 
-test: test-python test-r
+test: test-python validity-quick test-r
 
 test-python: lint
 	$(bin)/python -m pytest
@@ -54,6 +55,14 @@ test-r: $(VENV)/.bridge
 test-scvi:
 	@$(MAKE) --no-print-directory VENV=.venv-scvi .venv-scvi/.scvi
 	OMP_NUM_THREADS=1 .venv-scvi/bin/python -m pytest tests/reference/test_scvi.py
+
+# Beside scvi-tools, so in the environment that has it; results go to benchmarks/validity/results.
+validity:
+	@$(MAKE) --no-print-directory VENV=.venv-scvi .venv-scvi/.scvi
+	.venv-scvi/bin/python benchmarks/validity/run.py
+
+validity-quick: $(VENV)/.test
+	$(bin)/python benchmarks/validity/run.py --quick --out $(VENV)/validity
 
 # Help pages and NAMESPACE of the R package from its comments; needs roxygen2.
 document: $(VENV)/.bridge
@@ -98,7 +107,7 @@ $(VENV)/.test: $(VENV)/.torch $(sources)
 
 $(VENV)/.scvi: $(VENV)/.torch $(sources)
 	@echo "Installing ldvae with $(SCVI) into $(VENV) ..."
-	@$(pip) --quiet --editable '.[scvi]' '$(SCVI)' pytest
+	@$(pip) --quiet --editable '.[scvi,test]' '$(SCVI)'
 	@touch $@
 
 $(VENV)/.docs: $(VENV)/.torch $(sources)

@@ -78,6 +78,8 @@ def test_it_survives_a_file_and_answers(saved, tmp_path):
     added = ldvae.add_ldvae(adata, loaded)
     assert "seed" not in added.uns["ldvae"]  # that of scvi-tools is not known
     added.write_h5ad(tmp_path / "x.h5ad")
+    ldvae.write_report(loaded, adata, groupby="population", path=tmp_path / "report.html")
+    assert "The model was trained by scvi-tools" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_loadings_are_points_with_a_standard_deviation_from_the_counts(saved):

@@ -170,8 +170,8 @@ def _sections(asked: _Asked) -> list[Section]:
         ),
         Section(
             "Differential expression, each population against the rest",
-            "The expected share of false calls is 5 %. A called gene with a large lfsr changes as most genes do "
-            f"(composition, depth), not more. {units} {clusters}",
+            "The expected share of false calls is 5 %. A gene that changes as most genes do (composition, depth) "
+            f"is not called. {units} {clusters}",
             _answer(_changes, asked, asked.groupby),
         ),
         Section(
@@ -271,10 +271,10 @@ def _training(asked: _Asked) -> Section:
     history, info = results.get_history(asked.fit), asked.fit.info
     figure = plots.plot_history(history).figure
     said = {"early": "stopped early", "finished": "ran to its end", "interrupted": "was interrupted"}
-    trust = (
-        f"Training {said.get(info['stopped'], info['stopped'])} after {len(history)} epochs; the weights are those of "
-    )
-    trust += f"epoch {info['best_epoch']}."
+    if "best_epoch" not in info:
+        return Section("Training", f"The model was {info['stopped']}.", [picture(figure, "ELBO by epoch")])
+    trust = f"Training {said[info['stopped']]} after {len(history)} epochs; the weights are those of epoch "
+    trust += f"{info['best_epoch']}."
     if info["stopped"] != "early" and info["best_epoch"] == len(history) and len(history) > 1:
         trust += " The last epoch was the best: a longer training (`max_epochs`) may fit better."
     return Section("Training", trust, [picture(figure, "ELBO and KL divergence by epoch")])

@@ -245,6 +245,8 @@ def add_ldvae(
     """
     fit = check_fit(fit)
     read_cells(adata)  # a fit alone would be answered for its training cells
+    if groupby is not None and de is None:
+        raise ValueError("`groupby` names the groups that `de` compares, and `de` is None.")
     active = np.flatnonzero(fit.factors["active"])
     names = np.array(factor_names(fit.config.n_latent), dtype=object)[active]
     latent = get_latent(fit, adata)
