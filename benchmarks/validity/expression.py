@@ -132,7 +132,7 @@ def scvi_change(adata: AnnData, tested: np.ndarray, truth: np.ndarray, setting: 
 EDGER = """
 a <- commandArgs(TRUE); suppressMessages(library(edgeR))
 y <- DGEList(as.matrix(read.csv(a[1], row.names = 1)), group = factor(read.csv(a[2])[[1]], c("control", "treated")))
-y <- normLibSizes(y); d <- model.matrix(~ y$samples$group)
+y <- calcNormFactors(y); d <- model.matrix(~ y$samples$group)
 r <- glmQLFTest(glmQLFit(estimateDisp(y, d), d), coef = 2)$table
 write.csv(r, a[3])
 """

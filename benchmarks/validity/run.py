@@ -23,6 +23,7 @@ from typing import Any
 import expression
 import heldout
 import nulls
+import pandas as pd
 import peers
 import real
 import recovery
@@ -71,6 +72,11 @@ def tasks(quick: bool, data: Path | None, scvi: bool) -> list[Task]:
     return out
 
 
+def label(task: Task) -> str:
+    """What a task is called in rows.csv."""
+    return ", ".join([task[0], *(getattr(d, "name", str(d)) for d in task[2])] + [task[1].__name__])
+
+
 def do(task: Task) -> tuple[list[Row], float]:
     """In a worker: one task and its seconds."""
     warnings.filterwarnings(
@@ -84,7 +90,8 @@ def main() -> None:
     """Parse, run, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a few data sets; fails if a bound is missed by far")
-    parser.add_argument("--only", nargs="*", help="names of tasks")
+    parser.add_argument("--only", nargs="*", help="kinds of tasks, such as programs or nulls")
+    parser.add_argument("--resume", action="store_true", help="keep the rows that are there, and do the other tasks")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     arguments = parser.parse_args()
     folder = os.environ.get("LDVAE_DATA")
@@ -95,18 +102,28 @@ def main() -> None:
         print("scvi-tools is not installed: without it.")
     todo = tasks(arguments.quick, Path(folder) if folder else None, scvi)
     todo = [t for t in todo if not arguments.only or t[0] in arguments.only]
-    rows, start = [], time.monotonic()
-    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
-        running = {pool.submit(do, task): task for task in todo}
-        for k, future in enumerate(as_completed(running), 1):
-            name, _, details = running[future]
-            found, seconds = future.result()
-            rows += found
-            where = ", ".join(str(d) for d in details if not isinstance(d, Path))
-            print(f"[{k}/{len(todo)}] {name}: {where} ({seconds:.0f} s)", flush=True)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    found_rows = table(rows).sort_values(["section", "measure", "setting", "method", "seed"], kind="stable")
-    summary.write(found_rows, arguments.out, time.monotonic() - start, strict=arguments.quick)
+    file = arguments.out / "rows.csv"
+    known = pd.read_csv(file) if arguments.resume and file.is_file() else table([]).assign(task="", seconds=0.0)
+    parts, failed = [known], []
+    todo = [t for t in todo if label(t) not in set(known["task"])]
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        running = {pool.submit(do, task): label(task) for task in todo}
+        for k, future in enumerate(as_completed(running), 1):
+            name = running[future]
+            try:
+                found, seconds = future.result()
+            except Exception as error:  # the others go on; the process ends with an error
+                failed.append(f"{name}: {error}")
+                continue
+            parts.append(table(found).assign(task=name, seconds=seconds))
+            pd.concat(parts).to_csv(file, index=False, float_format="%.6g")  # what is done is kept
+            print(f"[{k}/{len(todo)}] {name} ({seconds:.0f} s)", flush=True)
+    rows = pd.concat(parts).sort_values(["section", "measure", "setting", "method", "seed"], kind="stable")
+    rows.to_csv(file, index=False, float_format="%.6g")
+    holds = summary.write(rows, arguments.out)
+    if failed or (arguments.quick and not holds):
+        raise SystemExit("; ".join(failed) or "A bound is missed.")
 
 
 if __name__ == "__main__":

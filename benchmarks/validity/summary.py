@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -155,13 +154,14 @@ def machine() -> str:
     )
 
 
-def write(rows: pd.DataFrame, folder: Path, seconds: float, strict: bool) -> None:
-    """rows.csv, table.md and figure.png; with `strict`, a missed bound ends the process with an error."""
-    rows.to_csv(folder / "rows.csv", index=False, float_format="%.6g")
+def write(rows: pd.DataFrame, folder: Path) -> bool:
+    """table.md and figure.png; whether every promise is kept."""
     found = promises(rows)
+    minutes = rows.drop_duplicates("task")["seconds"].sum() / 60
     text = [
         "# Validity: what was measured", "",
-        f"{machine()}; {seconds / 60:.0f} minutes in two processes. `make validity` writes this file.", "",
+        f"{machine()}; {rows['task'].nunique()} tasks of one thread each, {minutes:.0f} minutes in all. `make validity` writes",
+        "this file.", "",
         "## Promises", "",
         "`measured` is pooled over data sets (weighted by `over`: genes, programs or runs), `error` its standard error",
         "over them.", "", markdown(found), "",
@@ -171,10 +171,7 @@ def write(rows: pd.DataFrame, folder: Path, seconds: float, strict: bool) -> Non
     (folder / "table.md").write_text("\n".join(text), encoding="utf-8")
     draw(rows, folder / "figure.png")
     print(found.to_string(index=False))
-    missed = found[~found["holds"]]
-    if strict and len(missed):
-        print("Missed:", "; ".join(missed["what"]), file=sys.stderr)
-        raise SystemExit(1)
+    return bool(found["holds"].all())
 
 
 def draw(rows: pd.DataFrame, path: Path) -> None:
