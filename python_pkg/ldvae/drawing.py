@@ -1,6 +1,6 @@
 """How a picture is made: figures that show themselves, colours everybody can tell apart, labels that do not overlap.
 
-This is the only module that imports matplotlib, and only `plots` imports it, when a picture is asked for.
+This is the only module that imports matplotlib; `plots` loads it when a picture is asked for.
 """
 
 from __future__ import annotations
