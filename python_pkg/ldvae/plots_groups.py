@@ -18,6 +18,7 @@ __all__ = ["plot_association", "plot_differential_expression"]
 
 _LFSR_FLOOR = 1e-12  # beyond it there is nothing left to tell apart, and one gene would flatten all the others
 _MAX_COMPARISONS = 30
+_MAX_FACTORS = 6  # with a colour of their own
 
 
 def plot_differential_expression(
@@ -26,10 +27,11 @@ def plot_differential_expression(
     group1: str | None = None,
     group2: str | None = None,
     n_labels: int = 10,
+    contributions: pd.DataFrame | None = None,
     ax: Axes | None = None,
     figsize: tuple[float, float] | None = None,
 ) -> Axes | Figure:
-    """Draw a volcano: how large the change is against how sure its sign is.
+    """Draw a volcano: how large the change is against how sure its sign is; and which factors are behind it.
 
     The height is -log10 of the local false sign rate, which keeps sure and very sure apart where the probability of
     differential expression is 1 for both; it ends at 12, and genes beyond are triangles at the top. Coloured genes are
@@ -43,20 +45,26 @@ def plot_differential_expression(
         Draw only the comparisons of these groups.
     n_labels
         Called genes to name per panel, the surest and largest first, as far as there is room.
+    contributions
+        The table of `differential_contributions` for the same comparisons, of the same cells. The change of each of
+        the first `n_labels` called genes is then split into bars: the six factors that contribute most to the genes of
+        all panels, the sum of the other factors, and the remainder; a dot is at the total.
     ax
-        Axes to draw a single comparison into.
+        Axes to draw a single comparison into, if there are no `contributions`.
     figsize
         Width and height in inches.
 
     Returns
     -------
     Axes or Figure
-        Axes for one comparison, a figure with one panel each for several (the first 30, and it says so).
+        Axes for one comparison, a figure with one panel each for several (the first 30, and it says so); a figure if
+        there are `contributions`.
 
     Raises
     ------
     ValueError
-        If `de` is not such a table, a group is unknown, or `ax` is given for several comparisons.
+        If a table is not what it should be, the tables do not belong together, a group is unknown, or `ax` is given for
+        more than one panel.
     """
     key = ["within", "group1", "group2"]
     wanted = ["gene", "group1", "group2", "lfc_mean", "lfsr", "is_de"]
@@ -67,34 +75,49 @@ def plot_differential_expression(
             groups = checks.strings(name, group)
             check_known(name, groups, list(dict.fromkeys(de[name])))
             de = de[de[name].isin(groups)]
-    n_labels, figsize = checks.integer("n_labels", n_labels, 0), checks.optional(checks.size, "figsize", figsize)
+    split = contributions is not None
+    n_labels = checks.integer("n_labels", n_labels, 1 if split else 0)
+    figsize = checks.optional(checks.size, "figsize", figsize)
     comparisons = list(de.groupby(key, sort=False, dropna=False))
     several = len(comparisons) > 1
     check_axes(ax)
     if ax is not None and several:
         raise ValueError(f"`ax` holds one comparison, but there are {len(comparisons)}: choose `group1` and `group2`.")
+    if ax is not None and split:
+        raise ValueError("`ax` holds the volcano alone: leave out `ax` or `contributions`.")
     d = load_drawing()
     drawn = min(len(comparisons), _MAX_COMPARISONS)
-    figure, slots, columns = _one(ax) if ax is not None else d.grid(drawn)
+    figure, slots, columns = _one(ax) if ax is not None else d.grid(drawn, 2 if split else 1)
     shown = [(slot[0], rows) for slot, (_, rows) in zip(slots, comparisons, strict=False)]
     points = [_volcano(d, axes, rows, bool(de["within"].nunique() > 1)) for axes, rows in shown]
     beyond = f"triangles: lfsr below {_LFSR_FLOOR:g}" if (de["lfsr"] < _LFSR_FLOOR).any() else ""
-    foot = []
+    foot, heights = [], [1.5 if several else 2.6]
     if several:
         foot = ["log2 fold change, group 1 over group 2 (→), against -log10 lfsr (↑)", beyond]
     else:
         slots[0][0].set(xlabel="log2 fold change", ylabel="-log10 lfsr" + (beyond and f" ({beyond})"))
     if len(comparisons) > _MAX_COMPARISONS:
         foot.append(f"First {_MAX_COMPARISONS} of {len(comparisons)} comparisons: choose with `group1` and `group2`.")
+    if split:
+        genes = [names[:n_labels] for _, names in points]
+        parts = _by_factor(contributions, [rows for _, rows in shown], genes)
+        for (_, axes), part in zip(slots, parts, strict=True):
+            d.stacks(axes, part, max(map(len, genes)))
+        d.stack_key(slots[-1][1], list(parts[0].columns), figsize)
+        if several:
+            foot.insert(0, "bars: contributions of the factors to the change in mean log2 expression (log2 units)")
+            heights.append(0.14 * max(3, *map(len, genes)))
+        else:
+            slots[0][1].set_xlabel("contribution to the change (log2 units)")
+            slots, columns = [[axes] for axes in slots[0]], 2  # beside each other
     if figure is not None:
-        heights = [1.5 if several else 2.6] * -(-len(slots) // columns)
-        d.arrange(figure, slots, columns, heights, foot, figsize=figsize)
+        d.arrange(figure, slots, columns, heights * -(-len(slots) // columns), foot, figsize=figsize)
     else:
         d.settle(slots[0][0])
     # Only now, since the places of the names depend on the sizes of the panels.
     for (axes, _), (xy, names) in zip(shown, points, strict=True):
         d.label_points(axes, xy[: min(n_labels, len(names))], names[:n_labels], xy)
-    return figure if several else slots[0][0]
+    return figure if several or split else slots[0][0]
 
 
 def _one(ax: Axes) -> tuple[Any, Any, int]:
@@ -116,6 +139,45 @@ def _volcano(d: Any, axes: Axes, rows: pd.DataFrame, within: bool) -> tuple[np.n
     d.heading(axes, str(first["group1"]), [*details, f"{up:,} up, {down:,} down of {len(tested):,}"])
     order = np.lexsort([-np.abs(x), -y, ~called])
     return np.column_stack([x, y])[order], tested["gene"].astype(str).to_numpy()[order][: called.sum()].tolist()
+
+
+def _by_factor(table: Any, comparisons: list[pd.DataFrame], genes: list[list[str]]) -> list[pd.DataFrame]:
+    """Contributions to the `genes` of each comparison (genes × the same factors), the largest total first."""
+    key = ["group1", "group2", "gene", "factor"]
+    table = check_table("contributions", table, [*key, "contribution"], "differential_contributions")
+    if len({rows["within"].iloc[0] for rows in comparisons}) > 1:
+        raise ValueError(
+            "`contributions` are those of one set of cells, but `de` has several populations in `within`: draw one at "
+            "a time."
+        )
+    parts = []
+    for rows, names in zip(comparisons, genes, strict=True):
+        group1, group2 = rows[["group1", "group2"]].iloc[0]
+        own = table[(table["group1"] == group1) & (table["group2"] == group2)]
+        own, compared = own[own["gene"].isin(names)], f"'{group1}' over '{group2}'"
+        if own.duplicated(key).any():
+            raise ValueError(f"`contributions` has {compared} more than once: take the table of one call.")
+        part = own.pivot(index="gene", columns="factor", values="contribution").astype(float).dropna()
+        lacking = [name for name in names if name not in part.index]
+        if lacking:
+            raise ValueError(
+                f"`contributions` lacks {checks.shown(lacking)} for {compared}: ask `differential_contributions` for "
+                "the same groups with the same fit."
+            )
+        parts.append(part.reindex(columns=list(dict.fromkeys(table["factor"]))))
+    sizes = pd.concat(parts).drop(columns="remainder", errors="ignore").abs().mean()
+    first = sizes.nlargest(_MAX_FACTORS).index
+    return [_strongest(part, [factor for factor in sizes.index if factor in first]) for part in parts]
+
+
+def _strongest(part: pd.DataFrame, factors: list[str]) -> pd.DataFrame:
+    """The columns `factors`, the sum of the others, and the remainder."""
+    out, rest = part[factors].copy(), part.drop(columns=[*factors, "remainder"], errors="ignore")
+    if rest.shape[1]:
+        out["other factors"] = rest.sum(axis=1)
+    if "remainder" in part:
+        out["remainder"] = part["remainder"]
+    return out.loc[part.sum(axis=1).sort_values(ascending=False, kind="stable").index]
 
 
 def plot_association(association: pd.DataFrame, *, ax: Axes | None = None) -> Axes | Figure:
