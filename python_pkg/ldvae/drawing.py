@@ -219,7 +219,8 @@ def stacks(axes: Axes, table: pd.DataFrame, rows: int) -> None:
     Positive parts are to the right of zero, negative ones to the left, and a dot is at their sum.
     """
     if table.empty:
-        axes.set_axis_off()
+        axes.set(xticks=[], yticks=[])  # not `set_axis_off`: the key may hang below
+        axes.spines[:].set_visible(False)
         axes.text(0.5, 0.5, "no gene called", ha="center", va="center", fontsize=SMALL, transform=axes.transAxes)
         return
     at, values = -np.arange(len(table)), table.to_numpy()
@@ -244,7 +245,7 @@ def stack_key(axes: Axes, columns: Sequence[str], figsize: tuple[float, float] |
     dot = axes.scatter([], [], s=13, c="black", label="total")
     below = axes.transAxes + ScaledTranslation(0, -0.4, figure.dpi_scale_trans)
     axes.legend(
-        handles=[*handles, dot], ncols=max(1, int(figsize[0] if figsize else PAGE)), loc="upper center",
+        handles=[*handles, dot], ncols=max(1, round(1.2 * (figsize[0] if figsize else PAGE))), loc="upper center",
         bbox_to_anchor=(0.5, 0), bbox_transform=blended_transform_factory(figure.transFigure, below), borderaxespad=0,
         fontsize=SMALL, frameon=False, handlelength=0.9, handletextpad=0.4, columnspacing=1.0,
     )  # fmt: skip

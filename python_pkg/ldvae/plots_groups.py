@@ -103,7 +103,8 @@ def plot_differential_expression(
         parts = _by_factor(contributions, [rows for _, rows in shown], genes)
         for (_, axes), part in zip(slots, parts, strict=True):
             d.stacks(axes, part, max(map(len, genes)))
-        d.stack_key(slots[-1][1], list(parts[0].columns), figsize)
+        if any(genes):
+            d.stack_key(slots[-1][1], list(parts[0].columns), figsize)
         if several:
             foot.insert(0, "bars: contributions of the factors to the change in mean log2 expression (log2 units)")
             heights.append(0.14 * max(3, *map(len, genes)))
