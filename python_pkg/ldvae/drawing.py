@@ -223,12 +223,10 @@ def stacks(axes: Axes, table: pd.DataFrame, rows: int) -> None:
         axes.spines[:].set_visible(False)
         axes.text(0.5, 0.5, "no gene called", ha="center", va="center", fontsize=SMALL, transform=axes.transAxes)
         return
-    at, values = -np.arange(len(table)), table.to_numpy()
-    for column, colour in stack_colours(list(table.columns)).items():
-        if column in table:
-            j = table.columns.get_loc(column)
-            before = np.where(np.sign(values[:, :j]) == np.sign(values[:, [j]]), values[:, :j], 0).sum(axis=1)
-            axes.barh(at, values[:, j], left=before, color=colour, height=0.75, edgecolor="w", linewidth=0.3)
+    at, values, colours = -np.arange(len(table)), table.to_numpy(), stack_colours(list(table.columns))
+    for j, column in enumerate(table.columns):
+        before = np.where(np.sign(values[:, :j]) == np.sign(values[:, [j]]), values[:, :j], 0).sum(axis=1)
+        axes.barh(at, values[:, j], left=before, color=colours[column], height=0.75, edgecolor="w", linewidth=0.3)
     axes.scatter(values.sum(axis=1), at, s=13, c="black", edgecolors="w", linewidths=0.7, zorder=3, gid="total")
     axes.axvline(0, color="#555555", linewidth=0.6, zorder=2)
     axes.set_yticks(at, [shorten(str(name)) for name in table.index])

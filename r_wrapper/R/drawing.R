@@ -117,7 +117,8 @@ stacked_panels <- function(parts, columns) {
   colours <- c(stats::setNames(.stack, setdiff(levels, names(.rests))[seq_along(.stack)]), .rests)
   parts <- lapply(parts, function(part) {
     if (nrow(part)) return(part)
-    data.frame(gene = factor("no gene called"), factor = factor(NA, levels), value = 0, total = NA)
+    data.frame(gene = factor("no gene called"), factor = factor(NA, levels), value = 0,
+      total = NA_real_)
   })
   bars <- bind_panels(parts)
   ids <- unlist(lapply(seq_along(parts), function(i) paste(i, levels(parts[[i]]$gene), sep = "\r")))

@@ -75,7 +75,7 @@ plot_differential_expression <- function(de, group1 = NULL, group2 = NULL, n_lab
   several <- length(points) > 1
   pieces <- lapply(unname(lines), function(i) {
     pair <- list(
-      volcano_panels(points[i], titles[i], details[i], n_labels, length(i)),
+      volcano_panels(points[i], titles[i], details[i], n_labels, columns),
       stacked_panels(parts[i], length(i))
     )
     if (several) pair <- lapply(pair, `+`, ggplot2::labs(x = NULL, y = NULL)) # the caption has them
