@@ -48,7 +48,8 @@ def plot_differential_expression(
     contributions
         The table of `differential_contributions` for the same comparisons, of the same cells. The change of each of
         the first `n_labels` called genes is then split into bars: the six factors that contribute most to the genes of
-        all panels, the sum of the other factors, and the remainder; a dot is at the total.
+        all panels, the sum of the other factors, and the remainder; a dot is at the total, the change of the model's
+        mean log2 expression, which is not the fold change of the volcano.
     ax
         Axes to draw a single comparison into, if there are no `contributions`.
     figsize

@@ -16,7 +16,7 @@
 #' With `contributions` the picture also says which factors are behind the change: the change of each
 #' of the first `n_labels` called genes is split into bars, those of the six factors that contribute
 #' most to the genes of all panels, the sum of the other factors, and the remainder. A dot is at the
-#' total.
+#' total, the change of the model's mean log2 expression, which is not the fold change of the volcano.
 #'
 #' @param de The data.frame of [differential_expression()]; genes that were not tested are left out.
 #' @param group1,group2 Draw only the comparisons of these groups.
