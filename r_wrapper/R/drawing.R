@@ -12,8 +12,8 @@ utils::globalVariables(c(
 .vermillion <- "#D55E00"
 .green <- "#009E73"
 .grey <- "#8C8C8C"
-# Six more of theirs and of Paul Tol's, none of them a colour of up and down, and the greys of what is
-# no single factor.
+# Six more of theirs and of Paul Tol's, none of them a colour of up and down, and the greys of what
+# is no single factor.
 .stack <- c("#E69F00", "#56B4E9", .green, "#CC79A7", "#F0E442", "#332288")
 .rests <- c("other factors" = "#CFCFCF", remainder = .grey)
 # The centre is light grey, not white, so that a cell without activity is seen on white paper.
@@ -110,8 +110,8 @@ gene_panels <- function(parts, titles, details = "", ...) {
     )
 }
 
-# Stacked bars of `parts` (gene, factor, value, total), one data.frame per panel: positive to the right
-# of zero, negative to the left, a dot at the total.
+# Stacked bars of `parts` (gene, factor, value, total), one data.frame per panel: positive to the
+# right of zero, negative to the left, a dot at the total.
 stacked_panels <- function(parts, columns) {
   levels <- levels(parts[[1]]$factor)
   colours <- c(stats::setNames(.stack, setdiff(levels, names(.rests))[seq_along(.stack)]), .rests)

@@ -13,18 +13,18 @@
 #' called at the false discovery rate of the table: vermillion is higher in group 1, blue in
 #' group 2.
 #'
-#' With `contributions` the picture also says which factors are behind the change: the change of each
-#' of the first `n_labels` called genes is split into bars, those of the six factors that contribute
-#' most to the genes of all panels, the sum of the other factors, and the remainder. A dot is at the
-#' total, the change of the model's mean log2 expression, which is not the fold change of the volcano.
+#' With `contributions` the picture also says which factors are behind the change: that of each of the
+#' first `n_labels` called genes is split into bars, those of the six factors that contribute most to
+#' the genes of all panels, the sum of the other factors, and the remainder. A dot is at the total,
+#' the change of the model's mean log2 expression, which is not the fold change of the volcano.
 #'
 #' @param de The data.frame of [differential_expression()]; genes that were not tested are left out.
 #' @param group1,group2 Draw only the comparisons of these groups.
 #' @param n_labels Called genes to name per panel, the surest and largest first.
 #' @param contributions The data.frame of [differential_contributions()] for the same comparisons,
 #'   of the same cells.
-#' @return A ggplot with one panel per comparison (the first 30, and it says so), or a patchwork with
-#'   `contributions`; 7.5 inches of width and 2.2 inches per row of panels (4 with `contributions`)
+#' @return A ggplot with one panel per comparison (the first 30, and it says so), or a patchwork
+#'   with `contributions`; 7.5 inches of width and 2.2 inches per row of panels (4 with `contributions`)
 #'   suit it.
 #' @examples
 #' de <- data.frame(
@@ -59,7 +59,8 @@ plot_differential_expression <- function(de, group1 = NULL, group2 = NULL, n_lab
     if (split && length(drawn) > 1) {
       "log2 fold change, group 1 over group 2 (across), against -log10 lfsr (up)"
     },
-    if (split) "bars: contributions of the factors to the change in mean log2 expression (log2 units)",
+    if (split) paste("bars: contributions of the factors to the change in mean log2 expression",
+      "(log2 units)"),
     if (any(de$lfsr < .lfsr_floor, na.rm = TRUE)) "triangles: lfsr below 1e-12",
     if (length(comparisons) > length(drawn)) paste0("First ", .max_comparisons, " of ",
       length(comparisons), " comparisons: choose with `group1` and `group2`.")
@@ -134,8 +135,8 @@ volcano_details <- function(rows, points, several_within) {
   ), collapse = "\n")
 }
 
-# Contributions (gene, factor, value) to the first `n` called genes of each comparison, and the total;
-# genes have levels from the largest total down, factors those of the key.
+# Contributions (gene, factor, value) to the first `n` called genes of each comparison, and the
+# total; genes have levels from the largest total down, factors those of the key.
 by_factor <- function(contributions, comparisons, points, n) {
   key <- c("group1", "group2", "gene", "factor")
   check_table("contributions", contributions, c(key, "contribution"), "differential_contributions")
