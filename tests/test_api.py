@@ -54,6 +54,8 @@ SIGNATURES = {
     "estimand='mean', sample_key=None, within=None, delta=0.25, batch_correction=True, fdr_target=0.05, "
     "n_samples=5000, seed=0)",
     "differential_contributions": "(fit, adata, *, groupby, group1, group2=None)",
+    "plot_differential_expression": "(de, *, group1=None, group2=None, n_labels=10, contributions=None, ax=None, "
+    "figsize=None)",
     "associate_factors": "(fit, adata, *, key, sample_key=None, within=None)",
     "get_expression": "(fit, adata, *, genes, n_samples=25, library_size=10000.0, seed=0)",
     "top_genes": "(loadings, *, n=10, gmt=None)",

@@ -239,6 +239,7 @@ ARGUMENTS = [
     ("plot_differential_expression", "group1", V, [("P9", "names 'P9'")]),
     ("plot_differential_expression", "group2", T, [(1, "not 1")]),
     ("plot_differential_expression", "n_labels", V, [(-1, "not -1")]),
+    ("plot_differential_expression", "contributions", V, [(EMPTY, "lacks the columns"), (1, "is a int")]),
     ("plot_association", "association", V, [(EMPTY, "lacks the columns")]),
     ("plot_association", "ax", T, [(1, "matplotlib axes, not 1")]),
 ]  # fmt: skip

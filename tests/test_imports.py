@@ -14,8 +14,8 @@ ORDER = [
     "version", "checks", "memory", "files", "counts", "data", "distributions", "model", "train", "fit", "canonical",
     "posterior", "shrinkage", "factors", "replicates", "activities", "local", "shared", "populations", "groups",
     "moments", "pairs", "contributions", "differential", "between", "deviation", "programs", "association", "tables",
-    "drawing", "plots", "simulate", "training", "adapters", "results", "questions", "page", "report", "api",
-    "bridge", "cli", "__main__", "__init__",
+    "drawing", "plots", "plots_groups", "simulate", "training", "adapters", "results", "questions", "page", "report",
+    "api", "bridge", "cli", "__main__", "__init__",
 ]  # fmt: skip
 
 # Which of our modules may know a library: torch never leaves the engine, AnnData stays at the door.
@@ -26,7 +26,7 @@ MAY_IMPORT = {
         "adapters",
     },
     "anndata": {"counts", "simulate", "bridge", "cli"},
-    "matplotlib": {"drawing", "plots"},
+    "matplotlib": {"drawing", "plots", "plots_groups"},
     "scvi": {"adapters"},
 }  # fmt: skip
 # Named in annotations only, never imported at run time.

@@ -18,13 +18,8 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from ldvae.plots import (
-    plot_association,
-    plot_differential_expression,
-    plot_history,
-    plot_loadings,
-    plot_programs,
-)
+from ldvae.plots import plot_history, plot_loadings, plot_programs
+from ldvae.plots_groups import plot_association, plot_differential_expression
 from ldvae.tables import factor_names, table, wide
 
 MARKERS = (
@@ -128,6 +123,17 @@ def de_table(n: int, floor: bool = False, seed: int = 0) -> pd.DataFrame:
                 {**columns, **numbers, "proba_de": 1 - lfsr, "is_de": is_de, "lfsr": lfsr, "lfc_mean": lfc},
             )
         )
+    return pd.concat(parts, ignore_index=True)
+
+
+def contributions_table(de: pd.DataFrame, k: int = 9, seed: int = 0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    parts = []
+    for (group1, group2), rows in de.groupby(["group1", "group2"], sort=False):
+        values = np.vstack([rng.normal(0, np.arange(1, k + 1)[:, None] / 9, (k, len(rows))), np.full(len(rows), 0.2)])
+        for factor, value in zip([*factor_names(k), "remainder"], values, strict=True):
+            columns = {"gene": rows["gene"], "group1": group1, "group2": group2, "factor": factor}
+            parts.append(table("contributions", {**columns, "contribution": value, "jensen_gap": 0.0}))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -424,6 +430,81 @@ def test_volcano_without_a_tested_gene_is_empty() -> None:
     assert next(t.get_text() for t in axes.texts).endswith("0 up, 0 down of 0")
 
 
+@pytest.mark.parametrize("n", [1, 4])
+def test_contributions_of_the_called_genes_are_stacked_by_factor(n: int, tmp_path: Path) -> None:
+    de = de_table(n)
+    contributions = contributions_table(de)
+    figure = plot_differential_expression(de, contributions=contributions, n_labels=5)
+    assert isinstance(figure, Figure)
+    assert len(figure.axes) == 2 * n
+    key = [t.get_text() for t in figure.axes[-1].get_legend().get_texts()]
+    assert key == [f"Z_{j}" for j in range(4, 10)] + ["other factors", "remainder", "total"]
+    colours = [to_hex(h.get_facecolor()) for h in figure.axes[-1].get_legend().legend_handles[:-1]]
+    assert len(set(colours)) == 8
+    for axes, name in zip(figure.axes[1::2], NAMES, strict=False):
+        rows = de[(de["group1"] == name) & de["is_de"]]
+        rows = rows.assign(size=-rows["lfc_mean"].abs()).sort_values(["lfsr", "size"], kind="stable").head(5)
+        own = contributions[(contributions["group1"] == name) & contributions["gene"].isin(rows["gene"])]
+        own = own.pivot(index="gene", columns="factor", values="contribution")
+        total = own.sum(axis=1).sort_values(ascending=False)
+        assert [t.get_text() for t in axes.get_yticklabels()] == list(total.index)
+        dots = next(c for c in axes.collections if c.get_gid() == "total")
+        np.testing.assert_allclose(np.asarray(dots.get_offsets())[:, 0], total)
+        own["other factors"] = own[["Z_1", "Z_2", "Z_3"]].sum(axis=1)
+        for bars, column in zip(axes.containers, key, strict=False):
+            np.testing.assert_allclose([b.get_width() for b in bars], own.loc[total.index, column])
+        for i, gene in enumerate(total.index):  # the bars of a gene reach as far as its positive and negative parts
+            sides = own.loc[gene, key[:-1]]
+            ends = [(b.get_x(), b.get_x() + b.get_width()) for bars in axes.containers for b in [bars[i]]]
+            assert np.max(ends) == pytest.approx(sides[sides > 0].sum())
+            assert np.min(ends) == pytest.approx(sides[sides < 0].sum())
+    assert [t for t in figure.axes[0].texts if t.get_gid() == "label"]
+    legible(figure, tmp_path)
+
+
+def test_contributions_without_a_called_gene_say_so() -> None:
+    de = de_table(3)
+    contributions = contributions_table(de, k=4)
+    figure = plot_differential_expression(
+        de.assign(is_de=de["is_de"] & (de["group1"] != NAMES[2])), contributions=contributions
+    )
+    assert [t.get_text() for t in figure.axes[-1].texts] == ["no gene called"]
+    assert [t.get_text() for t in figure.axes[-1].get_legend().get_texts()][-2:] == ["remainder", "total"]
+    assert overlapping(figure) == []
+    figure = plot_differential_expression(de.assign(is_de=False), contributions=contributions)
+    assert figure.axes[-1].get_legend() is None
+
+
+def test_contributions_that_do_not_belong_to_the_volcano_are_refused() -> None:
+    de = de_table(2)
+    contributions = contributions_table(de)
+    gene = de.loc[de["is_de"], "gene"].iloc[0]
+
+    def refused(contributions: object, de: pd.DataFrame = de, **kwargs: object) -> str:
+        return message(plot_differential_expression, de, contributions=contributions, **kwargs)
+
+    assert refused(de) == (
+        "`contributions` must be the table that `differential_contributions` returns, but it lacks the columns "
+        "'factor', 'contribution'."
+    )
+    assert refused(contributions[contributions["group1"] == NAMES[0]], n_labels=1).endswith(
+        f" for '{NAMES[1]}' over 'rest': ask `differential_contributions` for the same groups with the same fit."
+    )
+    dropped = contributions[(contributions["gene"] != gene) | (contributions["factor"] != "Z_3")]
+    assert refused(dropped, n_labels=len(de)).startswith(f"`contributions` lacks '{gene}' for '{NAMES[0]}' over 'rest'")
+    assert refused(pd.concat([contributions] * 2)) == (
+        f"`contributions` has '{NAMES[0]}' over 'rest' more than once: take the table of one call."
+    )
+    assert refused(contributions, pd.concat([de.assign(within="day 1"), de.assign(within="day 2")])) == (
+        "`contributions` are those of one set of cells, but `de` has several populations in `within`: draw one at a "
+        "time."
+    )
+    assert refused(contributions, n_labels=0) == "`n_labels` must be a whole number of at least 1, not 0."
+    assert refused(contributions, de[de["group1"] == NAMES[0]], ax=Figure().add_subplot()) == (
+        "`ax` holds the volcano alone: leave out `ax` or `contributions`."
+    )
+
+
 # ---------------------------------------------------------------- association
 
 
@@ -499,6 +580,7 @@ def every_picture() -> list[Axes | Figure]:
         plot_programs(loadings, programs),
         plot_differential_expression(de_table(2)),
         plot_differential_expression(de_table(1)),
+        plot_differential_expression(de_table(1), contributions=contributions_table(de_table(1))),
         plot_association(association_table(NAMES[:6])),
         plot_association(association_table(["a"], ("x", "y"))),
     ]
@@ -517,11 +599,12 @@ def test_nothing_is_left_behind_and_every_picture_shows_itself() -> None:
 
 def test_the_table_is_not_changed() -> None:
     tables = [history_table(), loadings_table(), *program_tables(6), de_table(2, True), association_table(["a", "b"])]
+    tables.append(contributions_table(tables[4]))
     copies = [t.copy() for t in tables]
     plot_history(tables[0])
     plot_loadings(tables[1])
     plot_programs(tables[2], tables[3])
-    plot_differential_expression(tables[4])
+    plot_differential_expression(tables[4], contributions=tables[6])
     plot_association(tables[5])
     for t, copy in zip(tables, copies, strict=True):
         pd.testing.assert_frame_equal(t, copy)
@@ -542,6 +625,7 @@ def test_figsize_is_kept() -> None:
         plot_loadings(loadings_table(), figsize=(9, 6)),
         plot_programs(loadings, programs, figsize=(9, 6)),
         plot_differential_expression(de_table(6), figsize=(9, 6)),
+        plot_differential_expression(de_table(1), contributions=contributions_table(de_table(1)), figsize=(9, 6)),
         plot_differential_expression(de_table(1), figsize=(9, 6)).figure,
     ):
         assert figure.get_size_inches().tolist() == [9, 6]

@@ -2,7 +2,8 @@
 
 from .adapters import from_scvi
 from .fit import Fit, load_fit, save_fit
-from .plots import plot_association, plot_differential_expression, plot_history, plot_loadings, plot_programs
+from .plots import plot_history, plot_loadings, plot_programs
+from .plots_groups import plot_association, plot_differential_expression
 from .questions import (
     associate_factors,
     differential_contributions,

@@ -1,6 +1,6 @@
 """How a picture is made: figures that show themselves, colours everybody can tell apart, labels that do not overlap.
 
-This is the only module that imports matplotlib, and only `plots` imports it, when a picture is asked for.
+This is the only module that imports matplotlib; `plots` loads it when a picture is asked for.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
@@ -19,10 +20,14 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.text import Annotation, Text
 from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 from mpl_toolkits.axes_grid1 import make_axes_locatable  # type: ignore[import-untyped]
 
 # Okabe & Ito (2008): blue against vermillion is told apart with every common form of colour blindness.
 BLUE, VERMILLION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8C8C8C"
+# Six more of theirs and of Paul Tol's, none of them a colour of up and down, and the greys of what is no single factor.
+STACK = ["#E69F00", "#56B4E9", GREEN, "#CC79A7", "#F0E442", "#332288"]
+RESTS = {"other factors": "#CFCFCF", "remainder": GREY}
 # The centre is light grey, not white, so that a cell without activity is still seen on white paper.
 DIVERGING = LinearSegmentedColormap.from_list("ldvae_diverging", ["#00426B", BLUE, "#E4E4E4", VERMILLION, "#8A3A00"])
 SMALL, LARGE = 7.0, 8.0  # points; no text is smaller
@@ -201,6 +206,47 @@ def genes(
     axes.margins(x=0.08)
     tidy(axes, lines="x")
     axes.tick_params(axis="y", length=0)
+
+
+def stack_colours(columns: Sequence[str]) -> dict[str, str]:
+    """A colour for each column of `stacks`."""
+    return dict(zip([c for c in columns if c not in RESTS], STACK, strict=False)) | RESTS
+
+
+def stacks(axes: Axes, table: pd.DataFrame, rows: int) -> None:
+    """One row per gene from the top down, with room for `rows`.
+
+    Positive parts are to the right of zero, negative ones to the left, and a dot is at their sum.
+    """
+    if table.empty:
+        axes.set(xticks=[], yticks=[])  # not `set_axis_off`: the key may hang below
+        axes.spines[:].set_visible(False)
+        axes.text(0.5, 0.5, "no gene called", ha="center", va="center", fontsize=SMALL, transform=axes.transAxes)
+        return
+    at, values, colours = -np.arange(len(table)), table.to_numpy(), stack_colours(list(table.columns))
+    for j, column in enumerate(table.columns):
+        before = np.where(np.sign(values[:, :j]) == np.sign(values[:, [j]]), values[:, :j], 0).sum(axis=1)
+        axes.barh(at, values[:, j], left=before, color=colours[column], height=0.75, edgecolor="w", linewidth=0.3)
+    axes.scatter(values.sum(axis=1), at, s=13, c="black", edgecolors="w", linewidths=0.7, zorder=3, gid="total")
+    axes.axvline(0, color="#555555", linewidth=0.6, zorder=2)
+    axes.set_yticks(at, [shorten(str(name)) for name in table.index])
+    axes.set_ylim(0.3 - rows, 0.7)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
+    tidy(axes, lines="x")
+    axes.tick_params(axis="y", length=0)
+
+
+def stack_key(axes: Axes, columns: Sequence[str], figsize: tuple[float, float] | None) -> None:
+    """The colours of `stacks`, in the middle of the figure below `axes`."""
+    figure, colours = axes.figure.canvas.figure, stack_colours(columns)
+    handles = [Rectangle((0, 0), 1, 1, facecolor=colours[c], label=c) for c in columns]
+    dot = axes.scatter([], [], s=13, c="black", label="total")
+    below = axes.transAxes + ScaledTranslation(0, -0.4, figure.dpi_scale_trans)
+    axes.legend(
+        handles=[*handles, dot], ncols=max(1, round(1.2 * (figsize[0] if figsize else PAGE))), loc="upper center",
+        bbox_to_anchor=(0.5, 0), bbox_transform=blended_transform_factory(figure.transFigure, below), borderaxespad=0,
+        fontsize=SMALL, frameon=False, handlelength=0.9, handletextpad=0.4, columnspacing=1.0,
+    )  # fmt: skip
 
 
 def activity(axes: Axes, at: np.ndarray, scores: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""matplotlib pictures of the tables. A picture shows a table as it came out: nothing is computed here."""
+"""matplotlib pictures of the fit and of programs. A picture shows a table as it came out: nothing is computed here."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["plot_association", "plot_differential_expression", "plot_history", "plot_loadings", "plot_programs"]
+__all__ = [
+    "check_axes", "check_known", "check_table", "load_drawing", "plot_history", "plot_loadings", "plot_programs",
+]  # fmt: skip
 
 _UNITS = {
     "between": "log2 difference from the reference",
@@ -22,11 +24,9 @@ _UNITS = {
     "specific": "log2 units per SD of the program",
     "deviation": "log2 units per SD of the factor, beyond the reference",
 }
-_LFSR_FLOOR = 1e-12  # beyond it there is nothing left to tell apart, and one gene would flatten all the others
-_MAX_COMPARISONS = 30
 
 
-def _drawing() -> Any:
+def load_drawing() -> Any:
     """The module that knows matplotlib, an optional dependency."""
     try:
         from . import drawing
@@ -37,7 +37,7 @@ def _drawing() -> Any:
     return drawing
 
 
-def _check(name: str, table: Any, columns: Sequence[str], source: str, *, empty: bool = False) -> pd.DataFrame:
+def check_table(name: str, table: Any, columns: Sequence[str], source: str, *, empty: bool = False) -> pd.DataFrame:
     """`table` if it is what `source` returns."""
     wanted = f"`{name}` must be the table that `{source}` returns, but it "
     if not isinstance(table, pd.DataFrame):
@@ -50,7 +50,8 @@ def _check(name: str, table: Any, columns: Sequence[str], source: str, *, empty:
     return table
 
 
-def _known(name: str, values: Sequence[str], choices: Sequence[str]) -> None:
+def check_known(name: str, values: Sequence[str], choices: Sequence[str]) -> None:
+    """Refuse `values` that the table does not have."""
     if not values:
         raise ValueError(f"`{name}` must name at least one of {checks.shown(choices, 8)}.")
     unknown = [value for value in values if value not in choices]
@@ -58,7 +59,8 @@ def _known(name: str, values: Sequence[str], choices: Sequence[str]) -> None:
         raise ValueError(f"`{name}` names {checks.shown(unknown)}, but the table has {checks.shown(choices, 8)}.")
 
 
-def _check_axes(ax: Any) -> None:
+def check_axes(ax: Any) -> None:
+    """Refuse what is not axes."""
     if ax is not None and not hasattr(ax, "pcolormesh"):
         raise TypeError(f"`ax` must be matplotlib axes, not {checks.brief(ax)}.")
 
@@ -90,9 +92,9 @@ def plot_history(history: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ValueError
         If `history` is not such a table.
     """
-    history = _check("history", history, ["epoch", "elbo_train", "elbo_validation", "kl"], "get_history")
-    _check_axes(ax)
-    d = _drawing()
+    history = check_table("history", history, ["epoch", "elbo_train", "elbo_validation", "kl"], "get_history")
+    check_axes(ax)
+    d = load_drawing()
     if ax is None:  # no automatic layout: it does not know the axes that are split off below
         ax = d.Picture(figsize=(4.5, 3.4)).add_axes((0.15, 0.13, 0.81, 0.83), axes_class=d.Panel)
     below = d.split_below(ax)
@@ -153,12 +155,12 @@ def plot_loadings(
     ValueError
         If `loadings` is not such a table, or lacks a factor.
     """
-    loadings = _check("loadings", loadings, ["gene", "Z_1"], "get_loadings")
+    loadings = check_table("loadings", loadings, ["gene", "Z_1"], "get_loadings")
     every = [str(column) for column in loadings.columns if column != "gene"]
     chosen = every[:6] if factors is None else checks.strings("factors", factors)
-    _known("factors", chosen, every)
+    check_known("factors", chosen, every)
     n_genes, figsize = checks.integer("n_genes", n_genes, 1), checks.optional(checks.size, "figsize", figsize)
-    d = _drawing()
+    d = load_drawing()
     figure, slots, columns = d.grid(len(chosen))
     for factor, (axes,) in zip(chosen, slots, strict=True):
         column = loadings.set_index("gene")[factor].dropna().sort_values(ascending=False, kind="stable")
@@ -214,19 +216,21 @@ def plot_programs(
     """
     key = ["population", "kind", "program"]
     source = "population_programs"
-    loadings = _check(
+    loadings = check_table(
         "loadings", loadings, [*key, "gene", "loading", "std", "lfsr", "rank"], "population_loadings", empty=True
     )
-    facts = loadings if programs is None else _check("programs", programs, [*key, "called", "share", "padj"], source)
+    facts = (
+        loadings if programs is None else check_table("programs", programs, [*key, "called", "share", "padj"], source)
+    )
     n_genes, figsize = checks.integer("n_genes", n_genes, 1), checks.optional(checks.size, "figsize", figsize)
     names = list(dict.fromkeys(facts["population"]))
     if populations is not None:
         chosen = checks.strings("populations", populations)
-        _known("populations", chosen, names)
+        check_known("populations", chosen, names)
         names, facts = chosen, facts[facts["population"].isin(chosen)]
     called = facts if programs is None else facts[facts["called"].astype(bool)]
     called = called.drop_duplicates(key).sort_values("population", key=lambda p: p.map(names.index), kind="stable")
-    d = _drawing()
+    d = load_drawing()
     if called.empty:
         return d.sentence("No program was called in any of these populations.", figsize)
     activity = _activity(scores, embedding, called)
@@ -270,7 +274,7 @@ def _activity(scores: Any, embedding: Any, called: pd.DataFrame) -> tuple[np.nda
     if scores is None or embedding is None:
         raise ValueError("`scores` and `embedding` must be given together, or neither.")
     wanted = (called["population"] + "_" + called["program"]).tolist()
-    scores = _check("scores", scores, wanted, "get_program_scores")
+    scores = check_table("scores", scores, wanted, "get_program_scores")
     at = np.asarray(embedding, dtype=float)
     if at.ndim != 2 or at.shape[1] < 2 or len(at) != len(scores):
         raise ValueError(
@@ -278,185 +282,3 @@ def _activity(scores: Any, embedding: Any, called: pd.DataFrame) -> tuple[np.nda
             f"the shape {at.shape}."
         )
     return at[:, :2], scores
-
-
-def plot_differential_expression(
-    de: pd.DataFrame,
-    *,
-    group1: str | None = None,
-    group2: str | None = None,
-    n_labels: int = 10,
-    ax: Axes | None = None,
-    figsize: tuple[float, float] | None = None,
-) -> Axes | Figure:
-    """Draw a volcano: how large the change is against how sure its sign is.
-
-    The height is -log10 of the local false sign rate, which keeps sure and very sure apart where the probability of
-    differential expression is 1 for both; it ends at 12, and genes beyond are triangles at the top. Coloured genes are
-    called at the false discovery rate of the table: vermillion is higher in group 1, blue in group 2.
-
-    Parameters
-    ----------
-    de
-        The table of `differential_expression`; genes that were not tested are left out.
-    group1, group2
-        Draw only the comparisons of these groups.
-    n_labels
-        Called genes to name per panel, the surest and largest first, as far as there is room.
-    ax
-        Axes to draw a single comparison into.
-    figsize
-        Width and height in inches.
-
-    Returns
-    -------
-    Axes or Figure
-        Axes for one comparison, a figure with one panel each for several (the first 30, and it says so).
-
-    Raises
-    ------
-    ValueError
-        If `de` is not such a table, a group is unknown, or `ax` is given for several comparisons.
-    """
-    key = ["within", "group1", "group2"]
-    wanted = ["gene", "group1", "group2", "lfc_mean", "lfsr", "is_de"]
-    de = _check("de", de, wanted, "differential_expression")
-    de = de.assign(within="") if "within" not in de.columns else de
-    for name, group in (("group1", group1), ("group2", group2)):
-        if group is not None:
-            groups = checks.strings(name, group)
-            _known(name, groups, list(dict.fromkeys(de[name])))
-            de = de[de[name].isin(groups)]
-    n_labels, figsize = checks.integer("n_labels", n_labels, 0), checks.optional(checks.size, "figsize", figsize)
-    comparisons = list(de.groupby(key, sort=False, dropna=False))
-    several = len(comparisons) > 1
-    _check_axes(ax)
-    if ax is not None and several:
-        raise ValueError(f"`ax` holds one comparison, but there are {len(comparisons)}: choose `group1` and `group2`.")
-    d = _drawing()
-    drawn = min(len(comparisons), _MAX_COMPARISONS)
-    figure, slots, columns = _one(ax) if ax is not None else d.grid(drawn)
-    shown = [(slot[0], rows) for slot, (_, rows) in zip(slots, comparisons, strict=False)]
-    points = [_volcano(d, axes, rows, bool(de["within"].nunique() > 1)) for axes, rows in shown]
-    beyond = f"triangles: lfsr below {_LFSR_FLOOR:g}" if (de["lfsr"] < _LFSR_FLOOR).any() else ""
-    foot = []
-    if several:
-        foot = ["log2 fold change, group 1 over group 2 (→), against -log10 lfsr (↑)", beyond]
-    else:
-        slots[0][0].set(xlabel="log2 fold change", ylabel="-log10 lfsr" + (beyond and f" ({beyond})"))
-    if len(comparisons) > _MAX_COMPARISONS:
-        foot.append(f"First {_MAX_COMPARISONS} of {len(comparisons)} comparisons: choose with `group1` and `group2`.")
-    if figure is not None:
-        heights = [1.5 if several else 2.6] * -(-len(slots) // columns)
-        d.arrange(figure, slots, columns, heights, foot, figsize=figsize)
-    else:
-        d.settle(slots[0][0])
-    # Only now, since the places of the names depend on the sizes of the panels.
-    for (axes, _), (xy, names) in zip(shown, points, strict=True):
-        d.label_points(axes, xy[: min(n_labels, len(names))], names[:n_labels], xy)
-    return figure if several else slots[0][0]
-
-
-def _one(ax: Axes) -> tuple[Any, Any, int]:
-    """The caller's axes in the form of `drawing.grid`."""
-    return None, [[ax]], 1
-
-
-def _volcano(d: Any, axes: Axes, rows: pd.DataFrame, within: bool) -> tuple[np.ndarray, list[str]]:
-    """Points and title of one comparison; all points, called ones first and in order, and the names of the called."""
-    tested = rows.dropna(subset=["lfc_mean", "lfsr"])
-    x, lfsr = tested["lfc_mean"].to_numpy(dtype=float), tested["lfsr"].to_numpy(dtype=float)
-    called, beyond = tested["is_de"].to_numpy(dtype=bool), lfsr < _LFSR_FLOOR
-    y = -np.log10(np.maximum(lfsr, _LFSR_FLOOR))
-    d.volcano(axes, x, y, called, beyond)
-    up, down = int((called & (x > 0)).sum()), int((called & (x < 0)).sum())
-    first = rows.iloc[0]
-    details = [f"over {d.shorten(str(first['group2']), 22)}"]
-    details += [f"in {d.shorten(str(first['within']), 24)}"] * within
-    d.heading(axes, str(first["group1"]), [*details, f"{up:,} up, {down:,} down of {len(tested):,}"])
-    order = np.lexsort([-np.abs(x), -y, ~called])
-    return np.column_stack([x, y])[order], tested["gene"].astype(str).to_numpy()[order][: called.sum()].tolist()
-
-
-def plot_association(association: pd.DataFrame, *, ax: Axes | None = None) -> Axes | Figure:
-    """Draw which factors go with which groups: a heat map of effects, a dot where the adjusted p-value is below .05.
-
-    Levels are rows and factors are columns. The test of all factors at once stands apart at the right, grey since it
-    has no direction. Each population of `within` is a facet.
-
-    Parameters
-    ----------
-    association
-        The table of `associate_factors`: effects in standard deviations of the factor.
-    ax
-        Axes to draw into if there is a single facet.
-
-    Returns
-    -------
-    Axes or Figure
-        Axes for one facet, a figure with one panel each for several.
-
-    Raises
-    ------
-    ValueError
-        If `association` is not such a table, or `ax` is given for several facets.
-    """
-    wanted = ["factor", "key", "level", "within", "effect", "padj"]
-    association = _check("association", association, wanted, "associate_factors")
-    facets = list(association.groupby(["key", "within"], sort=False, dropna=False))
-    _check_axes(ax)
-    if ax is not None and len(facets) > 1:
-        raise ValueError(f"`ax` holds one facet, but the table has {len(facets)}: choose one `key` and one `within`.")
-    d = _drawing()
-    single = association[association["factor"] != "all"]
-    factors = [str(factor) for factor in dict.fromkeys(single["factor"])]
-    effects = np.abs(single["effect"].to_numpy(dtype=float))
-    limit = float(np.nanquantile(effects, 0.99)) if np.isfinite(effects).any() else 0.0
-    heights = [0.19 * max(1, rows.loc[rows["factor"] != "all", "level"].nunique()) for _, rows in facets]
-    figure, slots, _ = _one(ax) if ax is not None else d.grid(len(facets) + 1, columns=1)
-    for i, (((key, within), rows), (axes,)) in enumerate(zip(facets, slots, strict=False)):
-        mesh = _heat_map(d, axes, rows, factors, limit or 1.0, str(key))
-        axes.tick_params(labelbottom=i == len(facets) - 1)
-        if len(facets) > 1:
-            name = d.shorten(str(within), 30)
-            axes.set_ylabel(name, rotation=0, ha="right", va="center", fontweight="bold", fontsize=d.SMALL)
-    label = (
-        "effect (SD of the factor)"
-        if "unit" not in association.columns
-        else (f"effect (SD of the factor; unit: {'/'.join(association['unit'].astype(str).unique())})")
-    )
-    label += "; dot: padj < 0.05" + "; grey: all factors" * (len(single) < len(association))
-    into, body = slots[-1][0] if ax is None else None, 0.3 * (len(factors) + 1.5)
-    width = body if ax is None else d.inches(ax)
-    d.colour_bar(mesh, label, beyond=bool((effects > limit).any()), width=width, into=into)
-    if ax is None:
-        d.arrange(figure, slots, 1, [*heights, 0.09], body=body, gap=0.09)
-    elif d.inches(ax) < body:
-        ax.tick_params(axis="x", labelrotation=90)
-    return figure if len(facets) > 1 else slots[0][0]
-
-
-def _heat_map(d: Any, axes: Axes, rows: pd.DataFrame, factors: list[str], limit: float, key: str) -> Any:
-    """One facet: effects of factors (columns) on levels (rows), and the test of all factors at the right."""
-    single, omnibus = rows[rows["factor"] != "all"], rows[rows["factor"] == "all"]
-    levels = list(dict.fromkeys(single["level"]))
-    sizes = single.pivot(index="level", columns="factor", values="effect").reindex(index=levels, columns=factors)
-    mesh = d.tiles(axes, sizes.to_numpy(dtype=float), limit)
-    sure = single[single["padj"] < 0.05]
-    at: list[tuple[float, float]] = [
-        (factors.index(f), levels.index(v)) for f, v in zip(sure["factor"], sure["level"], strict=True)
-    ]
-    apart = len(factors) + 0.5
-    for level, padj in zip(omnibus["level"], omnibus["padj"], strict=True):
-        one = level in levels  # otherwise it is one test for all levels
-        d.grey_tile(axes, apart, levels.index(level) if one else 0, 1 if one else len(levels))
-        if padj < 0.05:
-            at.append((apart, levels.index(level) if one else (len(levels) - 1) / 2))
-    d.marks(axes, at)
-    ticks, names = [float(i) for i in range(len(factors))], list(factors)
-    if len(omnibus):
-        ticks, names = [*ticks, apart], [*names, "all"]
-        axes.set_xlim(-0.5, apart + 0.5)
-    axes.set_xticks(ticks, names)
-    axes.set_yticks(range(len(levels)), [d.shorten(str(level), 24) or key for level in levels])
-    return mesh

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from . import checks, plots, questions, results
+from . import checks, plots, plots_groups, questions, results
 from .counts import Labels, read_cells, read_labels, read_values
 from .files import replacing
 from .fit import Fit, check_fit
@@ -232,7 +232,7 @@ def _changes(asked: _Asked, groupby: str, **more: Any) -> list[str]:
     key = ["within", "group1", "group2"]
     called = de[de["is_de"]].sort_values("lfc_mean", key=np.abs, ascending=False, kind="stable")
     called = called.groupby(key, sort=False).head(asked.n_genes).sort_values(key, kind="stable")
-    figure = plots.plot_differential_expression(de)
+    figure = plots_groups.plot_differential_expression(de)
     return [
         picture(getattr(figure, "figure", figure), "Volcano plots: log2 fold change against how sure its sign is"),
         table(called[(["within"] if more else []) + [*_CHANGE, "raw_mean2"]]),
@@ -240,7 +240,7 @@ def _changes(asked: _Asked, groupby: str, **more: Any) -> list[str]:
 
 
 def _heat_map(association: pd.DataFrame) -> str:
-    figure = plots.plot_association(association)
+    figure = plots_groups.plot_association(association)
     return picture(getattr(figure, "figure", figure), "Heat map of the effect of each factor")
 
 

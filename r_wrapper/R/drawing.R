@@ -4,7 +4,7 @@
 utils::globalVariables(c(
   "colour", "dim1", "dim2", "effect", "epoch", "facet", "fill", "gene", "height", "high", "label",
   "lfc", "low", "omnibus", "panel", "part", "row", "score", "series", "shape", "sureness", "value",
-  "x", "y"
+  "total", "x", "y"
 ))
 
 # Okabe & Ito (2008): blue against vermillion is told apart with every common colour blindness.
@@ -12,6 +12,10 @@ utils::globalVariables(c(
 .vermillion <- "#D55E00"
 .green <- "#009E73"
 .grey <- "#8C8C8C"
+# Six more of theirs and of Paul Tol's, none of them a colour of up and down, and the greys of what
+# is no single factor.
+.stack <- c("#E69F00", "#56B4E9", .green, "#CC79A7", "#F0E442", "#332288")
+.rests <- c("other factors" = "#CFCFCF", remainder = .grey)
 # The centre is light grey, not white, so that a cell without activity is seen on white paper.
 .diverging <- c("#00426B", .blue, "#E4E4E4", .vermillion, "#8A3A00")
 .small <- 7 # points; no text is smaller
@@ -104,6 +108,46 @@ gene_panels <- function(parts, titles, details = "", ...) {
       axis.ticks.y = ggplot2::element_blank(), axis.title.y = ggplot2::element_blank(),
       panel.grid.major.x = ggplot2::element_line(colour = "#DDDDDD", linewidth = 0.2)
     )
+}
+
+# Stacked bars of `parts` (gene, factor, value, total), one data.frame per panel: positive to the
+# right of zero, negative to the left, a dot at the total.
+stacked_panels <- function(parts, columns) {
+  levels <- levels(parts[[1]]$factor)
+  colours <- c(stats::setNames(.stack, setdiff(levels, names(.rests))[seq_along(.stack)]), .rests)
+  parts <- lapply(parts, function(part) {
+    if (nrow(part)) return(part)
+    data.frame(gene = factor("no gene called"), factor = factor(NA, levels), value = 0,
+      total = NA_real_)
+  })
+  bars <- bind_panels(parts)
+  ids <- unlist(lapply(seq_along(parts), function(i) paste(i, levels(parts[[i]]$gene), sep = "\r")))
+  bars$row <- factor(paste(bars$panel, bars$gene, sep = "\r"), rev(ids))
+  ggplot2::ggplot(bars, ggplot2::aes(value, row)) +
+    ggplot2::geom_col(ggplot2::aes(fill = factor), width = 0.75, colour = "white", linewidth = 0.1,
+      position = ggplot2::position_stack(reverse = TRUE)) +
+    ggplot2::geom_vline(xintercept = 0, colour = "#555555", linewidth = 0.2) +
+    ggplot2::geom_point(ggplot2::aes(total, shape = "total"), fill = "black", colour = "white",
+      size = 1.6, stroke = 0.4, na.rm = TRUE) +
+    ggplot2::facet_wrap(ggplot2::vars(panel), ncol = columns, scales = "free") +
+    ggplot2::scale_x_continuous(n.breaks = 4) +
+    ggplot2::scale_y_discrete(labels = function(ids) gene_names(sub("^\\d+\r", "", ids))) +
+    ggplot2::scale_fill_manual(name = NULL, values = colours, limits = levels,
+      guide = ggplot2::guide_legend(order = 1, nrow = 1, override.aes = list(shape = NA))) +
+    ggplot2::scale_shape_manual(name = NULL, values = c(total = 21)) +
+    ggplot2::labs(x = "contribution (log2 units)", y = NULL) +
+    picture_theme() +
+    ggplot2::theme(
+      axis.ticks.y = ggplot2::element_blank(), strip.text = ggplot2::element_blank(),
+      legend.key.size = ggplot2::unit(0.1, "in"), legend.margin = ggplot2::margin(0, 0, 0, 0),
+      panel.grid.major.x = ggplot2::element_line(colour = "#DDDDDD", linewidth = 0.2)
+    )
+}
+
+# A line of panels as wide as one of `columns`, though it has only `n`.
+padded <- function(part, n, columns) {
+  if (n == columns) return(part)
+  patchwork::wrap_plots(part, patchwork::plot_spacer(), widths = c(n, columns - n))
 }
 
 # Cells coloured by their score about 0, the strongest on top; cells without a score are grey.

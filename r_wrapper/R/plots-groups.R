@@ -3,6 +3,7 @@
 # Beyond it there is nothing left to tell apart, and one gene would flatten all the others.
 .lfsr_floor <- 1e-12
 .max_comparisons <- 30
+.max_factors <- 6 # with a colour of their own
 
 #' Draw differential expression as volcanoes
 #'
@@ -12,11 +13,19 @@
 #' called at the false discovery rate of the table: vermillion is higher in group 1, blue in
 #' group 2.
 #'
+#' With `contributions` the picture also says which factors are behind the change: that of each of the
+#' first `n_labels` called genes is split into bars, those of the six factors that contribute most to
+#' the genes of all panels, the sum of the other factors, and the remainder. A dot is at the total,
+#' the change of the model's mean log2 expression, which is not the fold change of the volcano.
+#'
 #' @param de The data.frame of [differential_expression()]; genes that were not tested are left out.
 #' @param group1,group2 Draw only the comparisons of these groups.
 #' @param n_labels Called genes to name per panel, the surest and largest first.
-#' @return A ggplot with one panel per comparison (the first 30, and it says so); 7.5 inches of
-#'   width and 2.2 inches per row of panels suit it.
+#' @param contributions The data.frame of [differential_contributions()] for the same comparisons,
+#'   of the same cells.
+#' @return A ggplot with one panel per comparison (the first 30, and it says so), or a patchwork
+#'   with `contributions`; 7.5 inches of width and 2.2 inches per row of panels (4 with `contributions`)
+#'   suit it.
 #' @examples
 #' de <- data.frame(
 #'   gene = c("CD79A", "LYZ", "NKG7", "ACTB"), group1 = "B cells", group2 = "rest",
@@ -25,7 +34,8 @@
 #' )
 #' if (requireNamespace("ggplot2", quietly = TRUE)) plot_differential_expression(de)
 #' @export
-plot_differential_expression <- function(de, group1 = NULL, group2 = NULL, n_labels = 10) {
+plot_differential_expression <- function(de, group1 = NULL, group2 = NULL, n_labels = 10,
+                                         contributions = NULL) {
   check_table("de", de, c("gene", "group1", "group2", "lfc_mean", "lfsr", "is_de"),
     "differential_expression")
   if (is.null(de$within)) de$within <- ""
@@ -35,20 +45,50 @@ plot_differential_expression <- function(de, group1 = NULL, group2 = NULL, n_lab
     check_known(name, wanted[[name]], unique(as.character(de[[name]])))
     de <- de[de[[name]] %in% wanted[[name]], ]
   }
-  check_count("n_labels", n_labels, 0)
+  split <- !is.null(contributions)
+  check_count("n_labels", n_labels, as.integer(split))
   need_package("ggplot2", "Plots")
   id <- paste(de$within, de$group1, de$group2, sep = "\r")
   comparisons <- split(de, factor(id, unique(id)))
   drawn <- utils::head(comparisons, .max_comparisons)
   points <- lapply(drawn, volcano_points)
-  titles <- vapply(drawn, function(rows) as.character(rows$group1[1]), "")
+  titles <- unname(vapply(drawn, function(rows) as.character(rows$group1[1]), ""))
   several_within <- length(unique(de$within)) > 1
-  details <- mapply(volcano_details, drawn, points, several_within)
-  foot <- c(
+  details <- unname(mapply(volcano_details, drawn, points, several_within))
+  foot <- caption(c(
+    if (split && length(drawn) > 1) {
+      "log2 fold change, group 1 over group 2 (across), against -log10 lfsr (up)"
+    },
+    if (split) paste("bars: contributions of the factors to the change in mean log2 expression",
+      "(log2 units)"),
     if (any(de$lfsr < .lfsr_floor, na.rm = TRUE)) "triangles: lfsr below 1e-12",
     if (length(comparisons) > length(drawn)) paste0("First ", .max_comparisons, " of ",
       length(comparisons), " comparisons: choose with `group1` and `group2`.")
-  )
+  ))
+  if (!split) {
+    volcanoes <- volcano_panels(points, titles, details, n_labels, panel_columns(length(points)))
+    return(volcanoes + if (nzchar(foot$caption)) foot)
+  }
+  parts <- by_factor(contributions, drawn, points, n_labels)
+  need_package("patchwork", "Contributions")
+  columns <- panel_columns(length(points), longest_name(unlist(lapply(parts, `[[`, "gene"))))
+  lines <- split(seq_along(points), (seq_along(points) - 1) %/% columns)
+  several <- length(points) > 1
+  pieces <- lapply(unname(lines), function(i) {
+    pair <- list(
+      volcano_panels(points[i], titles[i], details[i], n_labels, columns),
+      stacked_panels(parts[i], length(i))
+    )
+    if (several) pair <- lapply(pair, `+`, ggplot2::labs(x = NULL, y = NULL)) # the caption has them
+    lapply(pair, padded, length(i), columns)
+  })
+  patchwork::wrap_plots(unlist(pieces, recursive = FALSE), ncol = if (several) 1 else 2) +
+    patchwork::plot_layout(guides = "collect") +
+    patchwork::plot_annotation(caption = foot$caption, theme = picture_theme()) &
+    ggplot2::theme(legend.position = "bottom")
+}
+
+volcano_panels <- function(points, titles, details, n_labels, columns) {
   ggplot2::ggplot(bind_panels(points), ggplot2::aes(lfc, sureness)) +
     ggplot2::geom_vline(xintercept = 0, colour = "#555555", linewidth = 0.2) +
     ggplot2::geom_point(ggplot2::aes(colour = colour, shape = shape), size = 0.8) +
@@ -63,8 +103,7 @@ plot_differential_expression <- function(de, group1 = NULL, group2 = NULL, n_lab
     }) +
     ggplot2::labs(x = "log2 fold change, group 1 over group 2", y = "-log10 lfsr") +
     picture_theme() +
-    headed_panels(unname(titles), unname(details)) +
-    if (length(foot)) caption(foot)
+    headed_panels(titles, details, columns = columns)
 }
 
 # The tested genes of one comparison, those to name first.
@@ -94,6 +133,55 @@ volcano_details <- function(rows, points, several_within) {
     if (several_within) paste("in", shorten(rows$within[1], 24)),
     paste0(counts[1], " up, ", counts[2], " down of ", counts[3])
   ), collapse = "\n")
+}
+
+# Contributions (gene, factor, value) to the first `n` called genes of each comparison, and the
+# total; genes have levels from the largest total down, factors those of the key.
+by_factor <- function(contributions, comparisons, points, n) {
+  key <- c("group1", "group2", "gene", "factor")
+  check_table("contributions", contributions, c(key, "contribution"), "differential_contributions")
+  if (length(unique(vapply(comparisons, function(rows) as.character(rows$within[1]), ""))) > 1) {
+    stop("`contributions` are those of one set of cells, but `de` has several populations in ",
+      "`within`: draw one at a time.", call. = FALSE)
+  }
+  parts <- Map(function(rows, points) {
+    own_contributions(contributions, rows[1, ], utils::head(points$gene[points$called], n), key)
+  }, comparisons, points)
+  every <- do.call(rbind, parts)
+  factors <- setdiff(unique(every$factor), "remainder")
+  size <- vapply(factors, function(name) mean(abs(every$value[every$factor == name])), 0)
+  first <- factors[rank(-size, ties.method = "first") <= .max_factors]
+  rests <- c(if (length(factors) > length(first)) "other factors",
+    intersect("remainder", every$factor))
+  lapply(unname(parts), function(part) {
+    part$factor[!part$factor %in% c(first, "remainder")] <- "other factors"
+    total <- tapply(part$value, part$gene, sum)
+    if (nrow(part)) {
+      part <- stats::aggregate(list(value = part$value), part[c("gene", "factor")], sum)
+    }
+    part$total <- as.vector(total[part$gene])
+    part$gene <- factor(part$gene, names(sort(total, decreasing = TRUE)))
+    part$factor <- factor(part$factor, c(first, rests))
+    part
+  })
+}
+
+own_contributions <- function(contributions, comparison, genes, key) {
+  compared <- sprintf("'%s' over '%s'", comparison$group1, comparison$group2)
+  own <- contributions[contributions$group1 == as.character(comparison$group1) &
+    contributions$group2 == as.character(comparison$group2) & contributions$gene %in% genes, ]
+  if (anyDuplicated(own[key])) {
+    stop("`contributions` has ", compared, " more than once: take the table of one call.",
+      call. = FALSE)
+  }
+  found <- table(own$gene[!is.na(own$contribution)])
+  lacking <- setdiff(genes, names(found)[found == length(unique(own$factor))])
+  if (length(lacking)) {
+    stop("`contributions` lacks ", shown(lacking), " for ", compared, ": ask ",
+      "`differential_contributions` for the same groups with the same fit.", call. = FALSE)
+  }
+  data.frame(gene = as.character(own$gene), factor = as.character(own$factor),
+    value = own$contribution)
 }
 
 #' Draw which factors go with which groups

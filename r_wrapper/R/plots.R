@@ -208,11 +208,7 @@ plot_programs <- function(loadings, programs = NULL, scores = NULL, embedding = 
       program_panels(rows[i], called[i, ], length(i)),
       activity_panels(activity$at, activity$scores[i])
     )
-    rest <- columns - length(i)
-    if (!rest) return(pair)
-    lapply(pair, function(part) {
-      patchwork::wrap_plots(part, patchwork::plot_spacer(), widths = c(length(i), rest))
-    })
+    lapply(pair, padded, length(i), columns)
   })
   patchwork::wrap_plots(unlist(unname(pieces), recursive = FALSE), ncol = 1) +
     patchwork::plot_annotation(caption = foot$caption, theme = picture_theme())

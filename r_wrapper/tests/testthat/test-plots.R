@@ -41,6 +41,14 @@ de_table <- function(groups = c("p", "q")) {
   do.call(rbind, lapply(groups, function(group) cbind(one, group1 = group, group2 = "rest")))
 }
 
+# Z_1 ... Z_8 contribute 1 ... 8 hundredths of the change of each gene, with Z_8 against it.
+contributions_table <- function(de = de_table()) {
+  rows <- merge(de[c("gene", "group1", "group2", "lfc_mean")],
+    data.frame(factor = c(paste0("Z_", 1:8), "remainder"), share = c(1:7, -8, 5) / 100))
+  rows$contribution <- ifelse(is.na(rows$lfc_mean), 0, rows$lfc_mean) * rows$share
+  rows[order(rows$factor), ]
+}
+
 association_table <- function(levels = c("u", "v"), within = "all") {
   rows <- expand.grid(
     level = levels, factor = c("Z_1", "Z_2", "all"), within = within, stringsAsFactors = FALSE
@@ -205,6 +213,72 @@ test_that("a comparison without a tested gene is an empty panel", {
   expect_null(plot$labels$caption)
 })
 
+refused <- function(name, source, problem) {
+  paste0("`", name, "` must be the data.frame that `", source, "` returns, but it ", problem, ".")
+}
+
+by_factor_of <- function(de, contributions, n = 10) {
+  comparisons <- split(cbind(de, within = ""), de$group1)
+  by_factor(contributions, comparisons, lapply(comparisons, volcano_points), n)
+}
+
+test_that("contributions of the called genes are stacked by factor, with a dot at the total", {
+  parts <- by_factor_of(de_table(), contributions_table())
+  expect_equal(levels(parts[[1]]$factor),
+    c(paste0("Z_", 3:8), "other factors", "remainder"))
+  expect_equal(levels(parts[[1]]$gene), c("C", "A", "B"))
+  a <- parts[[1]][parts[[1]]$gene == "A", ]
+  expect_equal(a$value[order(a$factor)], c(3:7, -8, 3, 5) / 100)
+  expect_equal(a$total, rep(0.25, 8))
+  plot <- stacked_panels(parts, 2)
+  expect_equal(genes_of(plot, 1), c("C", "A", "B"))
+  bars <- of_geom(plot, "GeomBar")
+  a <- bars[bars$PANEL == 1 & bars$y == 2, ]
+  expect_equal(range(a$xmin, a$xmax), c(-0.08, 0.33))
+  expect_length(unique(a$fill), 8)
+  dots <- of_geom(plot, "GeomPoint")
+  expect_equal(sort(unique(round(dots$x, 9))), c(-0.75, 0.25, 0.5))
+  expect_equal(unique(vapply(by_factor_of(de_table(), contributions_table(), 1), nrow, 0L)), 8L)
+})
+
+test_that("with contributions the picture is a patchwork of both, which draws also without a call", {
+  skip_if_not_installed("patchwork")
+  draws <- function(de, contributions = contributions_table(de)) {
+    plot <- plot_differential_expression(de, contributions = contributions)
+    expect_s3_class(plot, "patchwork")
+    expect_silent(patchwork::patchworkGrob(plot))
+    plot
+  }
+  one <- draws(de_table("p"))
+  expect_match(one$patches$annotation$caption, "^bars: contributions of the factors")
+  draws(de_table(letters[1:4]))
+  draws(transform(de_table(), is_de = is_de & group1 == "p"))
+  draws(transform(de_table(), is_de = FALSE))
+  silent <- stacked_panels(by_factor_of(transform(de_table("p"), is_de = FALSE),
+    contributions_table()), 1)
+  expect_equal(genes_of(silent, 1), "no gene called")
+})
+
+test_that("contributions that do not belong to the volcano are refused", {
+  contributions <- contributions_table()
+  wrong <- function(contributions, de = de_table(), ...) {
+    error(plot_differential_expression(de, contributions = contributions, ...))
+  }
+  expect_equal(wrong(de_table()), refused("contributions", "differential_contributions",
+    "lacks the columns 'factor', 'contribution'"))
+  expect_equal(wrong(subset(contributions, group1 == "p")), paste("`contributions` lacks 'A', 'B',",
+    "'C' for 'q' over 'rest': ask `differential_contributions` for the same groups with the same fit."))
+  expect_match(wrong(subset(contributions, gene != "B" | factor != "Z_3")),
+    "^`contributions` lacks 'B' for 'p' over 'rest'")
+  expect_equal(wrong(rbind(contributions, contributions)),
+    "`contributions` has 'p' over 'rest' more than once: take the table of one call.")
+  within <- rbind(cbind(de_table(), within = "x"), cbind(de_table(), within = "y"))
+  expect_equal(wrong(contributions, within), paste("`contributions` are those of one set of cells,",
+    "but `de` has several populations in `within`: draw one at a time."))
+  expect_equal(wrong(contributions, n_labels = 0),
+    "`n_labels` must be a whole number of at least 1, not 0.")
+})
+
 test_that("associations are tiles, with dots where they are sure and one column for all factors", {
   plot <- plot_association(association_table())
   expect_equal(nrow(panels(plot)), 2)
@@ -252,10 +326,6 @@ test_that("long texts are wrapped or shortened", {
   expect_match(paste(foot, collapse = " "),
     "population with a long name q, population with a long name r.", fixed = TRUE)
 })
-
-refused <- function(name, source, problem) {
-  paste0("`", name, "` must be the data.frame that `", source, "` returns, but it ", problem, ".")
-}
 
 test_that("wrong tables are refused with the function they come from", {
   tables <- program_tables()
