@@ -149,7 +149,8 @@ def test_the_offset_of_covariates_with_some_genes_is_their_effect(simulated, set
     fit = fit_ldvae(simulated, genes=genes, batch_key="batch", **settings | {"max_epochs": 3})
     design = np.array([[0.5, -0.5], [-0.5, 0.5], [0, 0]], np.float32)
     offset = design_offset(rebuild(fit), fit.latent_mean[0], design)
-    assert np.allclose(offset, design @ fit.weights["design_effect"], atol=1e-5) and not offset[2].any()
+    assert np.allclose(offset, design @ fit.weights["design_effect"], atol=1e-5)
+    assert np.abs(offset[2]).max() < 1e-6  # products of one row and of three round differently
 
 
 def test_no_covariates_no_offset(simulated, settings):

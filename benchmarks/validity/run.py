@@ -74,7 +74,7 @@ def tasks(quick: bool, data: Path | None, scvi: bool) -> list[Task]:
 
 def label(task: Task) -> str:
     """What a task is called in rows.csv."""
-    return ", ".join([task[0], *(getattr(d, "name", str(d)) for d in task[2])] + [task[1].__name__])
+    return ", ".join([task[0], task[1].__name__, *(getattr(d, "name", str(d)) for d in task[2])])
 
 
 def do(task: Task) -> tuple[list[Row], float]:

@@ -160,8 +160,8 @@ def write(rows: pd.DataFrame, folder: Path) -> bool:
     minutes = rows.drop_duplicates("task")["seconds"].sum() / 60
     text = [
         "# Validity: what was measured", "",
-        f"{machine()}; {rows['task'].nunique()} tasks of one thread each, {minutes:.0f} minutes in all. `make validity` writes",
-        "this file.", "",
+        f"{machine()}; {rows['task'].nunique()} tasks of one thread each, {minutes:.0f} minutes in all.",
+        "`make validity` writes this file.", "",
         "## Promises", "",
         "`measured` is pooled over data sets (weighted by `over`: genes, programs or runs), `error` its standard error",
         "over them.", "", markdown(found), "",
