@@ -105,7 +105,7 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     file = arguments.out / "rows.csv"
     known = pd.read_csv(file) if arguments.resume and file.is_file() else table([]).assign(task="", seconds=0.0)
-    parts, failed = [known], []
+    parts, failed = [known] if len(known) else [], []
     todo = [t for t in todo if label(t) not in set(known["task"])]
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
         running = {pool.submit(do, task): label(task) for task in todo}
