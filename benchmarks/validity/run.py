@@ -119,6 +119,8 @@ def main() -> None:
             parts.append(table(found).assign(task=name, seconds=seconds))
             pd.concat(parts).to_csv(file, index=False, float_format="%.6g")  # what is done is kept
             print(f"[{k}/{len(todo)}] {name} ({seconds:.0f} s)", flush=True)
+    if not parts:
+        raise SystemExit("; ".join(failed) or "There is nothing to do.")
     rows = pd.concat(parts).sort_values(["section", "measure", "setting", "method", "seed"], kind="stable")
     rows.to_csv(file, index=False, float_format="%.6g")
     holds = summary.write(rows, arguments.out)
