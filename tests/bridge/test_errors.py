@@ -71,7 +71,7 @@ def test_warnings_are_warnings(session):
 def sentences():
     """Every text in the engine that an error or a warning may say, with `{}` for what is filled in."""
     for path in Path(bridge.__file__).parent.glob("*.py"):
-        if path.stem in ("bridge", "drawing", "plots"):
+        if path.stem in ("adapters", "bridge", "cli", "drawing", "plots", "plots_groups"):  # R does not call these
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Raise | ast.Call) and (
