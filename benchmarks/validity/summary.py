@@ -97,7 +97,13 @@ def promises(rows: pd.DataFrame) -> pd.DataFrame:
         real = rows[(rows["section"] == "real") & (rows["setting"] == part)]
         for measure in real["measure"].unique():
             low = (
-                None if "made of" in measure else 0.99 if "share" in measure else 0.95 if "program" in measure else 0.9
+                None
+                if "made of" in measure
+                else 0.99
+                if measure.startswith("share")
+                else 0.95
+                if "program" in measure
+                else 0.9
             )
             line(f"{part}: {measure}", real[real["measure"] == measure], low, 0 if low is None else None)
     three = rows[(rows["section"] == "real") & (rows["measure"] == "largest AUROC of a chemistry by a factor")]
