@@ -186,7 +186,10 @@ def draw(rows: pd.DataFrame, path: Path) -> None:
     _recovery(axes[0, 0], rows)
     _pvalues(axes[0, 1], rows)
     _fdr(axes[1, 0], rows)
-    _heldout(axes[1, 1], rows)
+    if (rows["section"] == "held-out").any():
+        _heldout(axes[1, 1], rows)
+    else:
+        axes[1, 1].set_visible(False)
     figure.savefig(path, dpi=150)
     plt.close(figure)
 
@@ -245,7 +248,7 @@ def _fdr(ax: plt.Axes, rows: pd.DataFrame) -> None:
         for k, (_setting, own) in enumerate(part[part["method"] == method].groupby("setting")):
             values = [pooled(own[own["measure"] == f"realised FDR at {n}%"])["value"] for n in nominal]
             ax.plot(nominal, 100 * np.array(values), ".-", color=colour, linewidth=1, label=method if k == 0 else None)
-    ax.plot([0, 12], [0, 12], color="black", linewidth=0.8, linestyle=":")
+    ax.plot(np.linspace(0, 12, 200), np.linspace(0, 12, 200), color="black", linewidth=0.8, linestyle=":")
     ax.set(xlabel="nominal FDR (%)", ylabel="realised FDR (%)", yscale="symlog", xticks=nominal, ylim=(0, 100))
     ax.set_title("Differential expression, a line per setting", fontsize=9)
     ax.legend(frameon=False, fontsize=8)
