@@ -184,7 +184,7 @@ def write(rows: pd.DataFrame, folder: Path) -> bool:
         any(abs(value - float(b)) <= s for b in bound.strip("≥≤ ").split(" to "))
         for value, bound, s in zip(found["measured"], found["bound"], slack, strict=True)
     ]
-    return bool((found["holds"] | near).all())
+    return bool((found["holds"].to_numpy(bool) | np.array(near)).all())
 
 
 def draw(rows: pd.DataFrame, path: Path) -> None:
