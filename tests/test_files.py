@@ -175,7 +175,7 @@ def test_every_setting_is_looked_at():
     assert set(asdict(Config(n_genes=1))) == {
         "n_genes", "n_latent", "n_hidden", "n_layers", "dropout_rate", "gene_likelihood", "latent_distribution",
         "decoder", "loadings_prior", "closed", "layer", "batch_key", "size_factor_key", "size_factor_scale",
-        "covariates", "encoder", "library",
+        "covariates", "encoder", "lib_size",
     }  # fmt: skip
     assert not fit_module._is_config(replace(Config(n_genes=1), size_factor_scale="x"))
 

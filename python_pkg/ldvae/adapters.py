@@ -175,7 +175,7 @@ def _fit(
         batch_key=batch_key,
         covariates=covariates,
         encoder="scvi",
-        library="latent" if "library_log_means" in state else "observed",
+        lib_size="latent" if "library_log_means" in state else "observed",
     )
     weights = _initial(config) | _encoder(state, config, design) | _decoder(state, config, design, "scale")
     weights["log_dispersion"] = state["px_r"]
@@ -279,12 +279,12 @@ def _encoder(state: Mapping[str, np.ndarray], config: Config, design: _Design) -
     found |= _blocks("encoder", deeper)
     for ours, theirs in [("mean", "mean_encoder"), ("log_variance", "var_encoder")]:
         found |= {f"{ours}.{part}": state[f"z_encoder.{theirs}.{part}"] for part in ("weight", "bias")}
-    if config.library == "latent":
+    if config.lib_size == "latent":
         ((weight, effect, bias),) = _layers(state, "l_encoder.encoder", config.n_genes, design)
-        found |= {"library_weight": weight.T, "library_design": effect.T, "library_bias": bias}
+        found |= {"lib_size_weight": weight.T, "lib_size_design": effect.T, "lib_size_bias": bias}
         for part in ("weight", "bias"):
             heads = [state[f"l_encoder.{head}.{part}"] for head in ("mean_encoder", "var_encoder")]
-            found[f"library_head.{part}"] = np.concatenate(heads)
+            found[f"lib_size_head.{part}"] = np.concatenate(heads)
     return found
 
 

@@ -23,7 +23,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "decoder": ("linear", "nonlinear"),
     "loadings_prior": ("ard", "none"),
     "encoder": ("ldvae", "scvi"),
-    "library": ("observed", "latent"),
+    "lib_size": ("observed", "latent"),
 }
 
 _LOG_THETA = (-5.0, 7.0)  # inverse dispersion between 0.007 and 1,100: bounded, yet beyond what counts can tell
@@ -51,7 +51,7 @@ class Config:
     size_factor_scale: float | None = None
     covariates: list[dict[str, Any]] = field(default_factory=list)
     encoder: str = "ldvae"  # "scvi" where the weights are those of a model of scvi-tools
-    library: str = "observed"  # "latent" there, if library sizes came from an encoder
+    lib_size: str = "observed"  # "latent" there, if library sizes came from an encoder
 
     @property
     def n_design(self) -> int:
@@ -67,7 +67,7 @@ class LDVAE(nn.Module):
     ``decoder="nonlinear"`` puts scVI's hidden layers (Lopez et al. 2018) between z and W; W is then a point.
     ``latent_distribution="ln"`` takes the softmax of the Gaussian as z.
 
-    ``encoder="scvi"`` and ``library="latent"`` hold what a model of scvi-tools has on top: covariates that enter its
+    ``encoder="scvi"`` and ``lib_size="latent"`` hold what a model of scvi-tools has on top: covariates that enter its
     encoder, and an encoder of the library size. They are filled by `from_scvi`, and never trained.
     """
 
@@ -84,11 +84,11 @@ class LDVAE(nn.Module):
         self.encoder = nn.ModuleList(_block(c.n_hidden + beside, c.n_hidden, generator) for _ in range(c.n_layers - 1))
         if c.encoder == "scvi":
             self.input_design = nn.Parameter(torch.zeros(c.n_design, c.n_hidden))
-        if c.library == "latent":
-            self.library_weight = nn.Parameter(torch.zeros(c.n_genes, c.n_hidden))
-            self.library_design = nn.Parameter(torch.zeros(c.n_design, c.n_hidden))
-            self.library_bias = nn.Parameter(torch.zeros(c.n_hidden))
-            self.library_head = _linear(c.n_hidden, 2, generator)
+        if c.lib_size == "latent":
+            self.lib_size_weight = nn.Parameter(torch.zeros(c.n_genes, c.n_hidden))
+            self.lib_size_design = nn.Parameter(torch.zeros(c.n_design, c.n_hidden))
+            self.lib_size_bias = nn.Parameter(torch.zeros(c.n_hidden))
+            self.lib_size_head = _linear(c.n_hidden, 2, generator)
         self.mean = _linear(c.n_hidden, c.n_latent, generator)
         self.log_variance = _linear(c.n_hidden, c.n_latent, generator)
         linear = c.decoder == "linear"
@@ -129,8 +129,8 @@ class LDVAE(nn.Module):
 
     def latent_library(self, batch: Minibatch) -> torch.Tensor:
         """Posterior mean of a latent library size (n), which is log-normal."""
-        h = batch.log1p_times(self.library_weight) + batch.design @ self.library_design + self.library_bias
-        mean, log_variance = self.library_head(torch.relu(h)).unbind(-1)
+        h = batch.log1p_times(self.lib_size_weight) + batch.design @ self.lib_size_design + self.lib_size_bias
+        mean, log_variance = self.lib_size_head(torch.relu(h)).unbind(-1)
         return (mean + 0.5 * (log_variance.exp() + _SCVI_VARIANCE)).exp()
 
     def latent(self, gaussian: torch.Tensor) -> torch.Tensor:

@@ -75,7 +75,7 @@ def read_data(fit: Fit, adata: Any) -> Cells:
         counts = replace(counts, lib_size=np.maximum(library, 1.0), closed=True)
     design = design_matrix(adata, c.covariates)
     data = SparseCounts(counts.matrix, counts.lib_size, design, torch.device("cpu"))
-    if c.library == "latent":
+    if c.lib_size == "latent":
         counts = replace(counts, lib_size=_latent_library(rebuild(fit), data))
     known = len(counts.cells) == len(fit.cells) and bool(np.all(counts.cells == fit.cells))
     if known and np.allclose(counts.lib_size, fit.lib_size):
