@@ -163,12 +163,20 @@ KILLED = """
     random.seed(0)
     path, wanted = sys.argv[1], int(sys.argv[2])
 
-    def killed(work, longest):
+    def killed(work, most_writes):
+        # at a random moment after it has written the file a random number of times, however fast the machine is
+        wait, seen = random.randint(0, most_writes), 0
+        before = os.path.exists(path) and os.stat(path).st_ino
         child = os.fork()
         if not child:
             work()
             os._exit(0)
-        time.sleep(random.uniform(0.01, longest))
+        deadline = time.monotonic() + 60
+        while seen < wait and time.monotonic() < deadline:
+            now = os.path.exists(path) and os.stat(path).st_ino
+            seen, before = seen + (now != before), now
+            time.sleep(0.0005)
+        time.sleep(random.uniform(0, 0.02))
         os.kill(child, signal.SIGKILL)
         return os.WIFSIGNALED(os.waitpid(child, 0)[1])
 """
@@ -186,7 +194,7 @@ KILLED_SAVES = (
 
     n = 0
     for _ in range(wanted):
-        n += killed(work, 0.1)
+        n += killed(work, 5)
         assert ldvae.load_fit(path).info["seed"] in (0, 1, 2)
     print(json.dumps({"killed": n}))
 """
@@ -201,7 +209,8 @@ KILLED_FITS = (
     whole = ldvae.fit_ldvae(adata, **settings)
     n, lives, epochs = 0, 0, []
     while n < wanted:
-        n += killed(lambda: ldvae.fit_ldvae(adata, checkpoint=path, **settings), 0.3)
+        most = settings["max_epochs"] // (3 * wanted)
+        n += killed(lambda: ldvae.fit_ldvae(adata, checkpoint=path, **settings), most)
         lives += 1
         assert lives < 3 * wanted, "it finishes before it is killed"
     again = ldvae.fit_ldvae(adata, checkpoint=path, **settings)
