@@ -73,6 +73,7 @@ def run(setting: str, amplitude: float, seed: int, decoder: str = "linear") -> l
     rows = recovery(adata, tables, label, seed)
     rows += calibration(adata, tables, programs, label, seed)
     rows += program_calls(adata, programs["specific"], label, seed)
+    rows += null_pvalues(adata, programs["within"], label, seed)
     rows += between_calibration(adata, ldvae.population_loadings(fit, adata, kind="between", **ask), label, seed)
     rows += deviation(adata, fit, label, seed)
     active = int(ldvae.get_factors(fit)["active"].sum())
@@ -143,21 +144,29 @@ def calibration(
 
 
 def program_calls(adata: AnnData, specific: pd.DataFrame, label: str, seed: int) -> list[Row]:
-    """Called of those planted, false of those called; and p-values where there is no (further) program of its own."""
+    """Called of those planted, false of those called."""
     has = {f"P{i}": bool((p != 0).any()) for i, p in enumerate(adata.uns["truth"]["programs"])}
     planted = specific["population"].map(has) & (specific["program"] == "own_1")
     called = specific["called"]
-    rows = [
+    return [
         share("programs", "called of the planted", label, "ldvae", seed, (called & planted).sum(), planted.sum()),
         share("programs", "false among called", label, "ldvae", seed, (called & ~planted).sum(), called.sum()),
     ]
-    if not (adata.uns["truth"]["rewired"] != 0).any():
-        first_null = ~specific["population"].map(has) & (specific["program"] == "own_1")
-        after = specific["population"].map(has) & (specific["program"] == "own_2")
-        rows += [Row("null p-values", "no program", label, "ldvae", seed, p) for p in specific.loc[first_null, "pval"]]
-        rows += [
-            Row("null p-values", "no second program", label, "ldvae", seed, p) for p in specific.loc[after, "pval"]
-        ]
+
+
+def null_pvalues(adata: AnnData, within: pd.DataFrame, label: str, seed: int) -> list[Row]:
+    """P-values of genes varying together where the population has no (further) program.
+
+    Those of `within`: a specific program must also vary more than elsewhere, and has the larger of two p-values.
+    """
+    if (adata.uns["truth"]["rewired"] != 0).any():
+        return []
+    rows = []
+    for i, program in enumerate(adata.uns["truth"]["programs"]):
+        has = bool((program != 0).any())
+        null = within[(within["population"] == f"P{i}") & (within["program"] == ("own_2" if has else "own_1"))]
+        where = "no second program" if has else "no program"
+        rows += [Row("null p-values", where, label, "ldvae", seed, p) for p in null["pval"]]
     return rows
 
 

@@ -12,7 +12,7 @@ from .data import Minibatch, SparseCounts
 from .distributions import log_expression
 from .model import LDVAE
 from .posterior import latent_moments, linear_map
-from .shrinkage import ash
+from .shrinkage import ash, weighted_median
 
 __all__ = ["describe_factors"]
 
@@ -26,9 +26,9 @@ def describe_factors(
 ) -> dict[str, np.ndarray]:
     """The canonical factors of a trained model as plain arrays (`Fit.factors`).
 
-    The standard deviation of a loading is that of its posterior given the latent positions: (H_g + prior)^-1 with the
-    Fisher information H_g = sum over cells of w [1, f][1, f]ᵀ, w = mu theta / (mu + theta) (in expectation over f). The
-    local false sign rate (Stephens 2017) comes from the estimate before shrinkage.
+    Loadings of active factors are centred where most genes lie, and are posterior means under an adaptive prior
+    (Stephens 2017): genes that do not take part, whose loadings differ from one training to the next, go to zero, and
+    the others stay as they are.
 
     Parameters
     ----------
@@ -41,22 +41,21 @@ def describe_factors(
     """
     z, z_variance = latent_moments(model, mean, variance)
     basis = canonical_basis(linear_map(model, z, z_variance), z, z_variance)
-    log2 = basis.loadings / math.log(2)
-    std, lfsr = np.full_like(log2, np.nan), np.ones_like(log2)
-    n_active = int(basis.active.sum())
-    if n_active:
-        prior = _prior_variance(model, basis)[:n_active]
-        posterior_std = _posterior_std(model, counts, basis, z, z_variance, prior)
-        std[:, :n_active] = posterior_std / math.log(2)
-        for j in range(n_active):
-            lfsr[:, j] = _false_sign_rate(basis.loadings[:, j], posterior_std[:, j], prior[j])
+    loadings = basis.loadings.copy()
+    std, lfsr = np.full_like(loadings, np.nan), np.ones_like(loadings)
+    for j, (estimate, error) in enumerate(zip(*_estimates(model, counts, basis, z, z_variance), strict=True)):
+        # no change is what most genes do; the floor keeps a few deeply counted genes from setting it alone
+        shrunk = ash(estimate - weighted_median(estimate, 1 / (error**2 + 0.02**2)), error)
+        loadings[:, j], std[:, j], lfsr[:, j] = shrunk.mean, shrunk.std, shrunk.lfsr
     # a factor whose loadings have no sure sign describes nothing, however much the cells spread along it
     active = basis.active & ((lfsr < 0.05).sum(0) >= _GENES)
-    strength = (log2**2).sum(0)
+    loadings[:, ~active] = basis.loadings[:, ~active]
+    std[:, ~active] = np.nan
+    strength = (loadings**2).sum(0)
     order = np.lexsort((-strength, ~active))
     return {
-        "loadings": log2[:, order],
-        "loadings_std": std[:, order],
+        "loadings": loadings[:, order] / math.log(2),
+        "loadings_std": std[:, order] / math.log(2),
         "loadings_lfsr": lfsr[:, order],
         "rotation": basis.rotation[:, order],
         "center": basis.center,
@@ -64,6 +63,24 @@ def describe_factors(
         "kl": basis.kl[order],
         "active": active[order],
     }
+
+
+def _estimates(
+    model: LDVAE, counts: SparseCounts, basis: Canonical, z: np.ndarray, z_variance: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Loadings before shrinkage and their standard errors, supported factors × genes, natural-log units.
+
+    Their posterior given the latent positions has the precision H_g + prior, with the Fisher information
+    H_g = sum over cells of w [1, f][1, f]ᵀ, w = mu theta / (mu + theta) (in expectation over f). Taking the normal
+    prior out of each marginal again leaves the estimate and its standard error.
+    """
+    n_active = int(basis.active.sum())
+    if not n_active:
+        return np.empty((0, counts.n_genes)), np.empty((0, counts.n_genes))
+    prior = _prior_variance(model, basis)[:n_active]
+    variance = np.minimum(_posterior_std(model, counts, basis, z, z_variance, prior) ** 2, 0.999 * prior)
+    error2 = variance * prior / (prior - variance)
+    return (basis.loadings[:, :n_active] * (1 + error2 / prior)).T, np.sqrt(error2).T
 
 
 def _prior_variance(model: LDVAE, basis: Canonical) -> np.ndarray:
@@ -107,10 +124,3 @@ def _posterior_std(
 def _mean_counts(model: LDVAE, batch: Minibatch, z: np.ndarray) -> torch.Tensor:
     logits = model.decode(torch.from_numpy(z).float(), batch.design)
     return (log_expression(logits, model.config.closed) + batch.log_library).exp()
-
-
-def _false_sign_rate(mean: np.ndarray, std: np.ndarray, prior_variance: float) -> np.ndarray:
-    # take the normal prior out again: posterior precision = 1/se² + 1/prior
-    variance = np.minimum(std**2, 0.999 * prior_variance)
-    se2 = variance * prior_variance / (prior_variance - variance)
-    return ash(mean * (1 + se2 / prior_variance), np.sqrt(se2)).lfsr

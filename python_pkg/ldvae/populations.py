@@ -263,14 +263,15 @@ def within_programs(setting: Setting, own: list[Program]) -> list[Program]:
     """Every program that varies within a population, shared ones included, as its genes show it there.
 
     A shared program is scored by the loadings that the *other* populations give it, so slopes and test have not seen
-    the cells before; a population's own programs are those of `own_programs`. One of them that resembles a shared
-    program which the population does not have otherwise is that program, and goes by its name. `share` is a program's
-    part of the variance of all plausible ones.
+    the cells before; a population's own programs are those of `own_programs`, the last, unconvincing one included. One
+    that resembles a shared program which the population does not have otherwise is that program, and goes by its name.
+    `share` is a program's part of the variance of all plausible ones.
     """
     shared = setting.shared
     programs = []
     for i, p in enumerate(setting.populations):
-        kept = [q for q in own if q.population == p.name and plausible(q)]
+        tested = [q for q in own if q.population == p.name]
+        kept = [q for q in tested if plausible(q)]
         active = np.flatnonzero(shared.active[:, i])
         columns = np.stack(
             [shared.without[i][p.genes, j] for j in active] + [q.loading[p.genes] for q in kept] + [0 * p.genes], 1
@@ -284,8 +285,8 @@ def within_programs(setting: Setting, own: list[Program]) -> list[Program]:
             fitted = _CrossFit(shrunk.mean, shrunk.std, shrunk.lfsr, test, [])
             name = f"shared_{j + 1}"
             mine[name] = _program(p, "within", name, fitted, len(shared.loadings), test.pvalue)
-        for q in kept:
-            alias = q.name if q.resembles is None else f"shared_{q.resembles + 1}"
+        for q in tested:
+            alias = q.name if q.resembles is None or not plausible(q) else f"shared_{q.resembles + 1}"
             name = q.name if alias in mine and plausible(mine[alias]) else alias
             mine[name] = replace(q, kind="within", name=name, pvalue=q.varies, ratio=float("nan"))
         strength = [float((q.loading**2).sum()) if plausible(q) else 0.0 for q in mine.values()]

@@ -64,7 +64,8 @@ def get_latent(fit: Fit, adata: Any = None) -> pd.DataFrame:
 def get_loadings(fit: Fit) -> pd.DataFrame:
     """Loadings of every gene: `gene, Z_1 ... Z_K`, in log2 units of expression per standard deviation of the factor.
 
-    Canonical basis: centred over genes, varimax-rotated, ordered by variance explained, signed by the heavier tail.
+    Canonical basis: varimax-rotated, ordered by variance explained, signed by the heavier tail, zero where most genes
+    lie. Loadings of active factors are posterior means under an adaptive prior: see `get_loadings_uncertainty`.
 
     Parameters
     ----------
@@ -78,7 +79,8 @@ def get_loadings(fit: Fit) -> pd.DataFrame:
 def get_loadings_uncertainty(fit: Fit) -> pd.DataFrame:
     """Loadings of the active factors with their uncertainty: `gene, factor, loading, std, lfsr` (long).
 
-    `std` is the posterior standard deviation given the cells' positions; `lfsr` the local false sign rate, the
+    `loading` and `std` are mean and standard deviation of the posterior given the cells' positions, under a prior that
+    learns from all genes of the factor how many have no loading at all; `lfsr` is the local false sign rate, the
     probability that the loading has the other sign or is zero (Stephens 2017).
 
     Parameters

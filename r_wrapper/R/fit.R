@@ -9,11 +9,12 @@
 #'   the number of loadings with `lfsr` below 0.05; `active`, whether it tells at least 0.1 nats about a cell and has
 #'   five such genes. Inactive factors come last.
 #' * `get_loadings()`: `gene` and one column per factor, `Z_1` ... `Z_K`: the change of log2 expression per standard
-#'   deviation of the factor. Canonical basis: centred over genes, varimax-rotated, ordered by variance explained,
-#'   signed by the heavier tail.
-#' * `get_loadings_uncertainty()`: the same for the active factors, long: `gene`, `factor`, `loading`, `std` (its
-#'   posterior standard deviation given the cells' positions) and `lfsr` (local false sign rate: the probability that
-#'   the loading has the other sign or is zero; Stephens 2017).
+#'   deviation of the factor. Canonical basis: varimax-rotated, ordered by variance explained, signed by the heavier
+#'   tail, zero where most genes lie.
+#' * `get_loadings_uncertainty()`: the same for the active factors, long: `gene`, `factor`, `loading` and `std` (mean
+#'   and standard deviation of the posterior given the cells' positions, under a prior that learns from all genes of
+#'   the factor how many have no loading at all) and `lfsr` (local false sign rate: the probability that the loading
+#'   has the other sign or is zero; Stephens 2017).
 #' * `get_history()`: how training went: `epoch`, `elbo_train`, `elbo_validation`, `reconstruction`, `kl`, in nats per
 #'   cell.
 #' @references
