@@ -99,7 +99,8 @@ def test_one_enormous_cell(easy):
 def test_counts_up_to_a_million(easy):
     adata = counts_of(easy, lambda x: x.__setitem__((slice(None), 3), x[:, 3] * 200_000))
     assert adata.X.max() >= 1e6
-    all_answered(answers(ldvae.fit_ldvae(adata, **QUICK), adata))
+    # one gene that is nearly all there is makes no factor, which takes five
+    all_answered(answers(ldvae.fit_ldvae(adata, **QUICK), adata), but=("associate_factors",))
 
 
 def test_genes_with_a_single_count_and_genes_without(easy):

@@ -1,7 +1,7 @@
 """Where there is nothing to find: halves of a population, treatments without effect.
 
-Sections `nulls` (anything called where nothing is), `donors` (a treatment that does nothing, with cells and with donors
-as the unit).
+Sections `nulls` (anything called where nothing is), `null p-values` (of programs), `donors` (a treatment that does
+nothing, with cells and with donors as the unit).
 """
 
 from __future__ import annotations
@@ -36,6 +36,22 @@ def halves(seed: int) -> list[Row]:
         rows.append(_any("differential expression of the halves", seed, de["is_de"].any()))
         rows.append(_any("differential expression of the halves, lfsr < .05", seed, (de["lfsr"] < 0.05).any()))
     return rows
+
+
+def programs(seed: int) -> list[Row]:
+    """No program anywhere, in populations of unequal depth: p-values of genes varying together within each."""
+    adata = ldvae.simulate_counts(
+        n_cells=3000, n_genes=1000, n_populations=8, n_shared=0, null_populations=[f"P{i}" for i in range(8)],
+        depth={"P1": 3, "P4": 0.4}, seed=seed,
+    )  # fmt: skip
+    fit = ldvae.fit_ldvae(adata, batch_key="batch", seed=0, progress=False, device="cpu")
+    found = ldvae.population_programs(fit, adata, groupby="population", kind="within")
+    setting = "no program anywhere"
+    rows = [Row("null p-values", "no program", setting, "ldvae", seed, p) for p in found["pval"]]
+    return [
+        *rows,
+        Row("nulls", "any program called where there is none", setting, "ldvae", seed, found["called"].any()),
+    ]
 
 
 def _any(measure: str, seed: int, found: bool) -> Row:

@@ -20,6 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import choices
 import expression
 import heldout
 import nulls
@@ -53,6 +54,8 @@ def tasks(quick: bool, data: Path | None, scvi: bool) -> list[Task]:
         out += [("held-out", heldout.run, (name, 301, data, scvi)) for name in names]
         out += [("real", f, (data,)) for f in (real.sorted_cells, real.interferon, real.chemistries)]
     out += [("stability", stability.run, (301,))]
+    out += [("choices", choices.run, (f"simulated, seed {seed}", seed)) for seed in (401, 402)]
+    out += [("choices", choices.run, ("pbmc_multi.h5ad", 401, data))] if data else []
     out += [("programs", recovery.run, ("1 shared", a, s)) for a in (0.8, 0.6) for s in (301, 302, 303, 304, 305)]
     others = list(recovery.SETTINGS)[1:]
     out += [("programs", recovery.run, (name, a, 311 + i)) for i, name in enumerate(others) for a in (0.8, 0.6)]
@@ -68,6 +71,7 @@ def tasks(quick: bool, data: Path | None, scvi: bool) -> list[Task]:
     ]
     out += [("expression, donors", expression.donors, (s,)) for s in range(301, 307)]
     out += [("nulls", nulls.halves, (s,)) for s in range(301, 307)]
+    out += [("nulls", nulls.programs, (s,)) for s in range(301, 311)]
     out += [("donors", nulls.donors, (s,)) for s in range(301, 311)]
     return out
 

@@ -64,7 +64,7 @@ def promises(rows: pd.DataFrame) -> pd.DataFrame:
     name = "genes called where nothing is rewired"
     line("deviation: genes called per data set where nothing is rewired", select(linear, "rewired", name), high=1)
     for measure in sorted(rows.loc[rows["section"] == "nulls", "measure"].unique()):
-        line(f"random halves: any call, {measure}", select(rows, "nulls", measure), high=0.05)
+        line(f"nothing there: any call, {measure}", select(rows, "nulls", measure), high=0.05)
     nothing = rows[rows["setting"] == "treatment does nothing"]
     for measure in ("any false gene", "any false gene, within populations", "any factor associated"):
         line(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 import torch
+from scipy.special import gammaln
 
 from . import checks
 from .checks import brief
@@ -79,25 +79,36 @@ def design_matrix(adata: Any, columns: list[dict[str, Any]]) -> np.ndarray:
 class Minibatch:
     """Counts of some cells: the non-zeros by position, and what belongs to each cell.
 
-    `flat` (nnz) is row * n_genes + column, `columns` (nnz) the gene, `values` (nnz) the count, `row_start` (n + 1)
-    where each cell begins among them; `log_library` (n, 1), `design` (n, S).
+    `values` (nnz) holds the counts, `columns` (nnz) their genes, `row_start` (n + 1) where each cell begins among them;
+    `log_library` (n, 1), `log_factorial` (n: the sum of log x! over genes), `design` (n, S).
     """
 
-    flat: torch.Tensor
-    columns: torch.Tensor
     values: torch.Tensor
+    columns: torch.Tensor
     row_start: torch.Tensor
     log_library: torch.Tensor
+    log_factorial: torch.Tensor
     design: torch.Tensor
     n_genes: int
 
     def __len__(self) -> int:
         return self.log_library.shape[0]
 
+    def scipy(self, values: torch.Tensor | None = None) -> sp.csr_matrix:
+        """The same memory as a matrix of scipy (on a CPU); `values` in place of the counts if given."""
+        data = self.values if values is None else values
+        parts = (data.numpy(), self.columns.numpy(), self.row_start.numpy())
+        return sp.csr_matrix(parts, shape=(len(self), self.n_genes))
+
     def dense(self, values: torch.Tensor | None = None) -> torch.Tensor:
         """n × genes, zeros filled in; `values` in place of the counts if given."""
+        if self.values.device.type == "cpu":
+            return torch.from_numpy(self.scipy(values).toarray())
         out = torch.zeros(len(self) * self.n_genes, device=self.values.device)
-        out[self.flat] = self.values if values is None else values
+        row = torch.arange(len(self), device=out.device).repeat_interleave(
+            self.row_start.diff(), output_size=len(self.values)
+        )
+        out[row * self.n_genes + self.columns] = self.values if values is None else values
         return out.view(len(self), self.n_genes)
 
     def log1p_times(self, weight: torch.Tensor) -> torch.Tensor:
@@ -105,33 +116,21 @@ class Minibatch:
         values = torch.log1p(self.values)
         if self.values.device.type != "cpu":
             return self.dense(values) @ weight
-        product: torch.Tensor = _SparseTimes.apply(weight, self, values)
+        product: torch.Tensor = _SparseTimes.apply(weight, self.scipy(values))
         return product
 
 
 class _SparseTimes(torch.autograd.Function):
-    """Sparse @ dense on a CPU, both ways by rows: the backward pass multiplies by the transpose, itself in CSR."""
+    """Sparse @ dense on a CPU, both ways by the rows of the sparse matrix."""
 
     @staticmethod
     def forward(ctx: Any, *args: Any) -> torch.Tensor:
-        weight, batch, values = args
-        ctx.batch, ctx.x = batch, values
-        return _csr(batch.row_start, batch.columns, values, (len(batch), batch.n_genes)) @ weight
+        weight, ctx.matrix = args
+        return torch.from_numpy(ctx.matrix @ weight.numpy())
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> Any:
-        batch = ctx.batch
-        csr = (ctx.x.numpy(), batch.columns.numpy(), batch.row_start.numpy())
-        transposed = sp.csr_matrix(csr, shape=(len(batch), batch.n_genes)).T.tocsr()
-        start, column, value = (torch.from_numpy(a) for a in (transposed.indptr, transposed.indices, transposed.data))
-        return _csr(start, column, value, (batch.n_genes, len(batch))) @ grads[0], None, None
-
-
-def _csr(start: torch.Tensor, column: torch.Tensor, value: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
-    with warnings.catch_warnings():
-        # torch calls its CSR layout a beta; only its product with a dense matrix is used here
-        warnings.filterwarnings("ignore", message="Sparse CSR", category=UserWarning)
-        return torch.sparse_csr_tensor(start, column, value, shape, check_invariants=False)
+        return torch.from_numpy(ctx.matrix.T @ grads[0].contiguous().numpy()), None
 
 
 class SparseCounts:
@@ -140,36 +139,44 @@ class SparseCounts:
     def __init__(self, matrix: sp.csr_matrix, library: np.ndarray, design: np.ndarray, device: torch.device) -> None:
         self.n_cells, self.n_genes = matrix.shape
         self.device = device
-        self._start = torch.from_numpy(matrix.indptr.astype(np.int64)).to(device)
-        # torch reads these arrays and never writes them; a copy is made only where numpy forbids sharing
-        self._column = _tensor(matrix.indices).to(device)
-        self._value = _tensor(matrix.data).to(device)
+        self._matrix = matrix
+        if device.type != "cpu":
+            self._start = torch.from_numpy(matrix.indptr.astype(np.int64)).to(device)
+            self._column, self._value = (_tensor(a).to(device) for a in (matrix.indices, matrix.data))
         self.log_library = torch.from_numpy(np.log(library).astype(np.float32))[:, None].to(device)
+        self.log_factorial = torch.from_numpy(_log_factorials(matrix)).to(device)
         self.design = _tensor(design).to(device)
 
-    def minibatch(self, rows: torch.Tensor) -> Minibatch:
-        """The cells `rows` (int64, on the device)."""
-        start = self._start[rows]
-        length = self._start[rows + 1] - start
-        ends = length.cumsum(0)
-        total = int(ends[-1]) if len(rows) else 0
-        row = torch.repeat_interleave(torch.arange(len(rows), device=self.device), length, output_size=total)
-        position = torch.arange(total, device=self.device) + (start - ends + length)[row]
-        column = self._column[position].long()
+    def minibatch(self, rows: torch.Tensor | slice) -> Minibatch:
+        """The cells `rows` (int64 on the device, or a slice)."""
+        values, columns, row_start = self._on_device(rows) if self.device.type != "cpu" else self._in_memory(rows)
         return Minibatch(
-            flat=row * self.n_genes + column,
-            columns=column,
-            values=self._value[position],
-            row_start=torch.nn.functional.pad(ends, (1, 0)),
+            values=values,
+            columns=columns,
+            row_start=row_start,
             log_library=self.log_library[rows],
+            log_factorial=self.log_factorial[rows],
             design=self.design[rows],
             n_genes=self.n_genes,
         )
 
+    def _in_memory(self, rows: torch.Tensor | slice) -> list[torch.Tensor]:
+        part = self._matrix[rows if isinstance(rows, slice) else rows.numpy()]
+        return [_tensor(array) for array in (part.data, part.indices, part.indptr)]
+
+    def _on_device(self, rows: torch.Tensor | slice) -> list[torch.Tensor]:
+        start, stop = self._start[:-1][rows], self._start[1:][rows]
+        length = stop - start
+        ends = length.cumsum(0)
+        total = int(ends[-1]) if len(length) else 0
+        offset = (stop - ends).repeat_interleave(length, output_size=total)
+        position = torch.arange(total, device=self.device) + offset
+        return [self._value[position], self._column[position], torch.nn.functional.pad(ends, (1, 0))]
+
     def arrays(self) -> list[np.ndarray]:
         """All that a fit learns from, on the CPU."""
-        parts = (self._start, self._column, self._value, self.log_library, self.design)
-        return [part.cpu().numpy() for part in parts]
+        matrix = [self._matrix.indptr, self._matrix.indices, self._matrix.data]
+        return matrix + [part.cpu().numpy() for part in (self.log_library, self.design)]
 
     def epoch(self, rows: torch.Tensor, size: int, generator: torch.Generator) -> Iterator[Minibatch]:
         """Shuffled minibatches of `size` cells; a smaller remainder is left for another epoch."""
@@ -180,9 +187,20 @@ class SparseCounts:
     def blocks(self, size: int) -> Iterator[tuple[slice, Minibatch]]:
         """All cells in order."""
         for start in range(0, self.n_cells, size):
-            stop = min(start + size, self.n_cells)
-            yield slice(start, stop), self.minibatch(torch.arange(start, stop, device=self.device))
+            rows = slice(start, min(start + size, self.n_cells))
+            yield rows, self.minibatch(rows)
 
 
 def _tensor(array: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(array if array.flags.writeable else array.copy())
+
+
+def _log_factorials(matrix: sp.csr_matrix) -> np.ndarray:
+    """Sum over genes of log x! for each cell; in pieces, so that it takes little memory."""
+    out = np.zeros(matrix.shape[0], np.float32)
+    step = max(1, 2_000_000 // matrix.shape[1])
+    for start in range(0, len(out), step):
+        part = matrix[start : start + step]
+        row = np.repeat(np.arange(part.shape[0]), np.diff(part.indptr))
+        out[start : start + step] = np.bincount(row, gammaln(part.data + 1.0), part.shape[0])
+    return out

@@ -146,8 +146,12 @@ class LDVAE(nn.Module):
     def decode(self, z: torch.Tensor, design: torch.Tensor, loadings: torch.Tensor | None = None) -> torch.Tensor:
         """Logits of expression (n × genes)."""
         weights = self.loadings if loadings is None else loadings
-        logits = torch.addmm(self.intercept, self.features(z, design), weights.T)
-        return torch.addmm(logits, design, self.design_effect) if design.shape[1] else logits
+        features = self.features(z, design)
+        if design.shape[1]:
+            features, weights = torch.cat([features, design], 1), torch.cat([weights, self.design_effect.T], 1)
+        affine = _Affine.apply if self.training else _affine
+        logits: torch.Tensor = affine(features, weights, self.intercept)
+        return logits
 
     def sample_loadings(self, generator: torch.Generator) -> torch.Tensor:
         """One draw of the loadings (the point itself where they have no posterior)."""
@@ -175,6 +179,29 @@ class LDVAE(nn.Module):
         if self.shrunken:
             cost = cost + kl_shrinkage(self.loadings, self.loadings_log_variance)
         return cost
+
+
+def _affine(features: torch.Tensor, weights: torch.Tensor, intercept: torch.Tensor) -> torch.Tensor:
+    return torch.addmm(intercept, features, weights.T)
+
+
+class _Affine(torch.autograd.Function):
+    """The same, whose gradients are products in the order that a CPU does fast.
+
+    With few features and many genes, libraries take up to four times as long for the obvious order.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, *args: torch.Tensor) -> torch.Tensor:
+        features, weights, intercept = args
+        ctx.save_for_backward(features, weights)
+        return _affine(features, weights, intercept)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> Any:
+        features, weights = ctx.saved_tensors
+        (g,) = grads
+        return (weights.T.contiguous() @ g.T).T, (features.T @ g).T, g.sum(0)
 
 
 def refuse_fork() -> None:
@@ -213,5 +240,5 @@ def _norm(width: int) -> nn.BatchNorm1d:
 def _dropout(x: torch.Tensor, rate: float, generator: torch.Generator | None) -> torch.Tensor:
     if rate == 0.0:
         return x
-    keep = torch.empty_like(x).bernoulli_(1 - rate, generator=generator)
+    keep = torch.rand(x.shape, generator=generator, device=x.device) >= rate
     return x * keep / (1 - rate)
