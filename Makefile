@@ -22,7 +22,7 @@ pip     := $(bin)/python -m pip install --disable-pip-version-check --constraint
 sources := pyproject.toml DESCRIPTION $(CONSTRAINTS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-python test-r test-scvi validity validity-quick document docs dist lint longtest clean
+.PHONY: help demo test test-python test-r test-scvi validity validity-quick speed document docs dist lint longtest clean
 
 help:
 	@echo "make demo       install, then the main job on real counts; tables and figures go to demo/"
@@ -31,6 +31,7 @@ help:
 	@echo "make test-python, make test-r   one of them"
 	@echo "make test-scvi  from_scvi against scvi-tools, in .venv-scvi"
 	@echo "make validity   are the numbers right: planted truth, nulls, peers, real counts (LDVAE_DATA); up to 40 minutes"
+	@echo "make speed      how fast, beside scvi-tools; about 20 minutes on an idle machine"
 	@echo "make docs       the documentation site, into docs/_build/html; tutorials are run"
 	@echo "make dist       sdist and wheel into dist/, and the wheel tried in a clean environment"
 	@echo "make lint       only ruff and mypy"
@@ -60,6 +61,11 @@ test-scvi:
 validity:
 	@$(MAKE) --no-print-directory VENV=.venv-scvi .venv-scvi/.scvi
 	.venv-scvi/bin/python benchmarks/validity/run.py
+
+# The same for time; results go to benchmarks/speed/results.
+speed:
+	@$(MAKE) --no-print-directory VENV=.venv-scvi .venv-scvi/.scvi
+	.venv-scvi/bin/python benchmarks/speed/run.py
 
 validity-quick: $(VENV)/.test
 	$(bin)/python benchmarks/validity/run.py --quick --out $(VENV)/validity

@@ -16,6 +16,7 @@ from .checks import brief
 __all__ = ["Counts", "Labels", "read_cells", "read_counts", "read_labels", "read_values"]
 
 _ROWS_AT_A_TIME = 4096
+_VALUES_AT_A_TIME = 1_000_000  # so that checking them takes no memory to speak of
 _LARGEST = 2**24  # a float32 holds every whole number up to here
 
 
@@ -121,23 +122,25 @@ def _gene_columns(adata: AnnData, genes: Any, names: np.ndarray) -> np.ndarray |
 
 
 def _check_values(values: np.ndarray, where: str) -> None:
-    if values.dtype.kind in "ui":
-        bad = bool(values.size) and values.dtype.kind == "i" and values.min() < 0
-    elif values.dtype.kind == "f":
-        bad = not bool(np.all((values >= 0) & (values == np.floor(values)) & np.isfinite(values)))
-    elif values.dtype.kind == "b":
-        bad = False
-    else:
+    if values.dtype.kind not in "uifb":
         raise TypeError(f"`{where}` must hold numbers, not {values.dtype}.")
-    if bad:
-        # the negated comparison also finds NaN
-        wrong = values[~((values >= 0) & (values == np.floor(values)) & (np.abs(values) < np.inf))][0]
+    for start in range(0, len(values), _VALUES_AT_A_TIME):
+        part = values[start : start + _VALUES_AT_A_TIME]
+        whole = part.dtype.kind in "uib" or bool((part == np.floor(part)).all())
+        # a comparison that holds is also one without NaN
+        if not (whole and part.min() >= 0 and float(part.max()) <= _LARGEST):
+            _refuse(part, where)
+
+
+def _refuse(values: np.ndarray, where: str) -> None:
+    with np.errstate(invalid="ignore"):
+        counts = (values >= 0) & (values == np.floor(values)) & (np.abs(values) < np.inf)
+    if not counts.all():
         raise ValueError(
-            f"`{where}` must hold raw counts (whole numbers, zero or more), but has the value {wrong:g}; "
+            f"`{where}` must hold raw counts (whole numbers, zero or more), but has the value {values[~counts][0]:g}; "
             "if the counts are in a layer, name it with `layer`."
         )
-    if values.size and values.dtype.kind != "b" and float(values.max()) > _LARGEST:
-        raise ValueError(f"`{where}` must hold counts of at most {_LARGEST:,}, but has the value {values.max():g}.")
+    raise ValueError(f"`{where}` must hold counts of at most {_LARGEST:,}, but has the value {values.max():g}.")
 
 
 def _check_structure(matrix: Any, where: str) -> None:

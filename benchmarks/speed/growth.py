@@ -1,0 +1,79 @@
+"""How time and memory of a fit and of the questions grow with cells, genes, factors and groups."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from timing import Row, counts, timed
+
+import ldvae
+
+# what varies, beside 10,000 cells × 1,000 genes, 30 factors, 8 groups
+VARIED = {
+    "n_cells": (1_000, 3_000, 10_000, 30_000, 100_000),
+    "n_genes": (500, 1_000, 2_000, 4_000),
+    "n_latent": (5, 10, 20, 40),
+    "n_groups": (2, 5, 10, 20),
+}
+USUAL = {"n_cells": 10_000, "n_genes": 1_000, "n_latent": 30, "n_groups": 8}
+
+MEMORY = """
+import json, resource, sys
+sys.path.insert(0, sys.argv[1])
+import numpy as np
+from timing import counts
+import ldvae
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+small = counts(500, 2000, 300.0)
+ldvae.fit_ldvae(small, max_epochs=1, progress=False, device="cpu")  # libraries and their caches
+n = int(sys.argv[2])
+adata = counts(n, 2000, 300.0)
+matrix = adata.X
+csr = (matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes) / 2**20
+now = int([l for l in open("/proc/self/status") if l.startswith("VmRSS")][0].split()[1]) / 1024
+open("/proc/self/clear_refs", "w").write("5")  # the peak starts anew
+ldvae.fit_ldvae(adata, max_epochs=1, progress=False, device="cpu")
+top = int([l for l in open("/proc/self/status") if l.startswith("VmHWM")][0].split()[1]) / 1024
+print(json.dumps({"csr": csr, "more": top - now}))
+"""
+
+
+def run() -> list[Row]:
+    """Seconds along each axis, with the fitted exponent."""
+    torch.set_num_threads(2)
+    rows = []
+    for axis, values in VARIED.items():
+        found: dict[str, list[float]] = {"one epoch": [], "differential expression": [], "between": []}
+        for value in values:
+            now = USUAL | {axis: value}
+            adata = counts(now["n_cells"], now["n_genes"], 0.15 * now["n_genes"], now["n_groups"])
+            settings = {"n_latent": now["n_latent"], "batch_size": 128, "progress": False, "device": "cpu"}
+            took, fit = timed(ldvae.fit_ldvae, adata, batch_key="batch", max_epochs=1, **settings)
+            found["one epoch"].append(took)
+            ask = {"groupby": "group"}
+            found["differential expression"].append(timed(ldvae.differential_expression, fit, adata, **ask)[0])
+            found["between"].append(timed(ldvae.population_loadings, fit, adata, kind="between", **ask)[0])
+        for what, times in found.items():
+            rows += [Row("growth", what, f"{axis} {v:,}", t, "s") for v, t in zip(values, times, strict=True)]
+            exponent = np.polyfit(np.log(values[-3:]), np.log(times[-3:]), 1)[0]
+            rows.append(Row("growth", f"exponent of {what} in {axis}", "last three", float(exponent), ""))
+    return rows
+
+
+def memory() -> list[Row]:
+    """Memory that a fit takes beyond the data, over the size of the counts; in a process of its own (Linux)."""
+    rows = []
+    for n_cells in (20_000, 100_000):
+        command = [sys.executable, "-c", MEMORY, str(Path(__file__).parent), str(n_cells)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        found = json.loads(done.stdout.splitlines()[-1])
+        setting = f"{n_cells:,} × 2,000 ({found['csr']:.0f} MB of counts)"
+        rows.append(Row("memory", "a fit takes beside the counts it is given", setting, found["more"], "MB"))
+        total = (found["csr"] + found["more"]) / found["csr"]
+        rows.append(Row("memory", "peak over the size of the counts", setting, total, "×"))
+    return rows

@@ -1,0 +1,105 @@
+"""The training step against LinearSCVI, and the time until a fully trained LinearSCVI is reached."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from timing import Row, counts, paired, quiet, spread, timed
+
+from ldvae.counts import read_counts
+from ldvae.data import SparseCounts
+from ldvae.model import Config
+from ldvae.train import schedule_for, train
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "validity"))
+import heldout
+
+REPEATS = 3
+LIBRARY = {"17 % of entries": 600.0, "5 % of entries": 125.0}
+
+
+def step(threads: int) -> list[Row]:
+    """Cells per second of one epoch: batch 128, 128 hidden units, 10 factors, 20,000 cells × 2,000 genes."""
+    torch.set_num_threads(threads)
+    rows = []
+    for density, library in LIBRARY.items():
+        adata = counts(20_000, 2_000, library)
+        share = adata.X.nnz / np.prod(adata.shape)
+        ours, theirs = paired(lambda adata=adata: epoch(adata), lambda adata=adata: scvi_epoch(adata), REPEATS)
+        setting = f"{density} ({100 * share:.1f}), threads: {threads}"
+        rows += [
+            spread("training", "cells per second, ldvae", setting, adata.n_obs / ours, "1/s"),
+            spread("training", "cells per second, LinearSCVI", setting, adata.n_obs / theirs, "1/s"),
+            spread("training", "times as fast as LinearSCVI", setting, theirs / ours, "×"),
+        ]
+    return rows
+
+
+def epoch(adata: Any, n_epochs: int = 2) -> float:
+    """Seconds of one epoch of ldvae, all that `train` does included."""
+    read = read_counts(adata, layer=None, genes=None, size_factor_key=None)
+    design = np.zeros((adata.n_obs, 0), np.float32)
+    data = SparseCounts(read.matrix, read.lib_size, design, torch.device("cpu"))
+    config = Config(n_genes=adata.n_vars, n_latent=10)
+    schedule = schedule_for(adata.n_obs, 128, n_epochs, 1e-3)
+    took, _ = timed(
+        train, config, data, schedule, mean_expression=np.full(adata.n_vars, 1 / adata.n_vars),
+        design_effect=np.zeros((0, adata.n_vars)), validation_size=0.0, early_stopping=False, seed=0, progress=False,
+    )  # fmt: skip
+    return took / n_epochs
+
+
+def scvi_epoch(adata: Any) -> float:
+    """Seconds of one epoch of LinearSCVI as its trainer counts them (without what comes before and after)."""
+    import time
+
+    import lightning.pytorch as pl
+    import scvi
+
+    class Clock(pl.Callback):
+        def on_train_epoch_start(self, *_: Any) -> None:
+            self.start = time.perf_counter()
+
+        def on_train_epoch_end(self, *_: Any) -> None:
+            self.took = time.perf_counter() - self.start
+
+    clock, threads = Clock(), torch.get_num_threads()
+    with quiet():
+        scvi.settings.verbosity = 40
+        data = adata.copy()
+        scvi.model.LinearSCVI.setup_anndata(data)
+        model = scvi.model.LinearSCVI(data, n_latent=10)
+        torch.set_num_threads(threads)
+        model.train(
+            max_epochs=1, accelerator="cpu", train_size=1.0, batch_size=128, callbacks=[clock], logger=False,
+            enable_progress_bar=False,
+        )  # fmt: skip
+    return clock.took
+
+
+def quality(data: Path | None) -> list[Row]:
+    """Wall time to the held-out likelihood of LinearSCVI after its default 400 epochs."""
+    torch.set_num_threads(1)
+    sets = {"simulated, seed 501": heldout.simulated(501)}
+    if data:
+        sets["pbmc3k.h5ad"] = heldout.real(data, "pbmc3k.h5ad")
+    rows = []
+    for name, adata in sets.items():
+        parts = heldout.split(adata, 501)
+        theirs, wanted = timed(heldout.of_scvi, "LinearSCVI", *parts)
+        rows.append(Row("quality", "seconds of LinearSCVI, 400 epochs", name, theirs, "s"))
+        rows.append(Row("quality", "held-out log-likelihood of LinearSCVI", name, wanted, "nats per cell"))
+        default = schedule_for(round(0.9 * parts[0].n_obs), None, None, 1e-2).max_epochs
+        for n_epochs in sorted({4, 8, 16, default}):
+            ours, reached = timed(heldout.of_ldvae, *parts, max_epochs=n_epochs)
+            rows.append(Row("quality", f"seconds of ldvae, {n_epochs} epochs", name, ours, "s"))
+            rows.append(Row("quality", f"held-out, ldvae, {n_epochs} epochs", name, reached, "nats per cell"))
+            if reached >= wanted:
+                break
+        ratio = theirs / ours if reached >= wanted else 0.0  # not reached at all
+        rows.append(Row("quality", "times as fast to LinearSCVI's likelihood", name, ratio, "×"))
+    return rows
