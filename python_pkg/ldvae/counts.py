@@ -12,6 +12,7 @@ from anndata import AnnData
 
 from . import checks
 from .checks import brief
+from .store import Gathered
 
 __all__ = ["Counts", "Labels", "read_cells", "read_counts", "read_labels", "read_values"]
 
@@ -181,7 +182,8 @@ def read_counts(
     """Counts of the modelled genes and library sizes of all.
 
     Sparse or dense, any dtype that holds whole numbers, in memory or backed; `adata` is never changed. An
-    in-memory float32 CSR of all genes is used as it is, without a copy.
+    in-memory float32 CSR of all genes is used as it is, without a copy; of a backed file, what would take more than a
+    quarter of the free memory is kept in a temporary file.
 
     Parameters
     ----------
@@ -207,17 +209,18 @@ def read_counts(
     columns = _gene_columns(adata, genes, all_genes)
     source, where = _source(adata, layer)
     whole = isinstance(source, np.ndarray) or sp.issparse(source)
-    parts, library = [], np.empty(adata.n_obs)
+    library, gathered = np.empty(adata.n_obs), Gathered(len(all_genes) if columns is None else len(columns))
     step = adata.n_obs if whole and sp.issparse(source) else _ROWS_AT_A_TIME
     for start in range(0, adata.n_obs, step):
         block = _block_to_csr(
             source[start : start + step] if step < adata.n_obs else source[:] if not whole else source, where
         )
         library[start : start + step] = np.asarray(block.sum(axis=1, dtype=np.float64)).ravel()
-        parts.append((block if columns is None else block[:, columns]).astype(np.float32, copy=False))
-    matrix = sp.csr_matrix(parts[0] if len(parts) == 1 else sp.vstack(parts, format="csr"))
-    if columns is not None:
-        matrix.sort_indices()
+        if columns is not None:
+            block = block[:, columns]
+            block.sort_indices()
+        gathered.add(block.astype(np.float32, copy=False))
+    matrix = sp.csr_matrix(gathered.matrix())
     empty = int((library == 0).sum())
     if empty:
         raise ValueError(f"{empty} of {adata.n_obs} cells have no counts; remove them before the fit.")

@@ -14,8 +14,12 @@ from scipy.special import gammaln
 from . import checks
 from .checks import brief
 from .counts import Labels, read_labels, read_values
+from .store import on_disk, row_blocks
 
 __all__ = ["Minibatch", "SparseCounts", "design_columns", "design_matrix"]
+
+
+_RUN, _RUNS = 256, 64  # neighbouring cells read at a time from disk, and how many such reads are shuffled together
 
 
 def design_columns(adata: Any, batch_key: str | None, covariate_keys: Any) -> list[dict[str, Any]]:
@@ -134,13 +138,17 @@ class _SparseTimes(torch.autograd.Function):
 
 
 class SparseCounts:
-    """A CSR matrix of counts on a device, from which minibatches are assembled without a Python loop."""
+    """A CSR matrix of counts, from which minibatches on a device are assembled without a Python loop.
+
+    The counts are in the memory of the CPU, in that of the device, or on disk (`store.Gathered`).
+    """
 
     def __init__(self, matrix: sp.csr_matrix, library: np.ndarray, design: np.ndarray, device: torch.device) -> None:
         self.n_cells, self.n_genes = matrix.shape
         self.device = device
         self._matrix = matrix
-        if device.type != "cpu":
+        self._resident = device.type != "cpu" and not on_disk(matrix)
+        if self._resident:
             self._start = torch.from_numpy(matrix.indptr.astype(np.int64)).to(device)
             self._column, self._value = (_tensor(a).to(device) for a in (matrix.indices, matrix.data))
         self.log_library = torch.from_numpy(np.log(library).astype(np.float32))[:, None].to(device)
@@ -149,7 +157,15 @@ class SparseCounts:
 
     def minibatch(self, rows: torch.Tensor | slice) -> Minibatch:
         """The cells `rows` (int64 on the device, or a slice)."""
-        values, columns, row_start = self._on_device(rows) if self.device.type != "cpu" else self._in_memory(rows)
+        if self._resident:
+            return self._with(self._on_device(rows), rows)
+        return self._with(self._matrix[rows if isinstance(rows, slice) else rows.cpu().numpy()], rows)
+
+    def _with(self, counts: sp.csr_matrix | list[torch.Tensor], rows: torch.Tensor | slice) -> Minibatch:
+        """Counts of the cells `rows` with what belongs to these."""
+        if isinstance(counts, sp.csr_matrix):
+            counts = [_tensor(a).to(self.device) for a in (counts.data, counts.indices, counts.indptr)]
+        values, columns, row_start = counts
         return Minibatch(
             values=values,
             columns=columns,
@@ -159,10 +175,6 @@ class SparseCounts:
             design=self.design[rows],
             n_genes=self.n_genes,
         )
-
-    def _in_memory(self, rows: torch.Tensor | slice) -> list[torch.Tensor]:
-        part = self._matrix[rows if isinstance(rows, slice) else rows.numpy()]
-        return [_tensor(array) for array in (part.data, part.indices, part.indptr)]
 
     def _on_device(self, rows: torch.Tensor | slice) -> list[torch.Tensor]:
         start, stop = self._start[:-1][rows], self._start[1:][rows]
@@ -180,9 +192,26 @@ class SparseCounts:
 
     def epoch(self, rows: torch.Tensor, size: int, generator: torch.Generator) -> Iterator[Minibatch]:
         """Shuffled minibatches of `size` cells; a smaller remainder is left for another epoch."""
+        if on_disk(self._matrix):
+            yield from self._epoch_from_disk(rows, size, generator)
+            return
         order = rows[torch.randperm(len(rows), generator=generator, device=self.device)]
         for start in range(0, len(rows) - size + 1, size):
             yield self.minibatch(order[start : start + size])
+
+    def _epoch_from_disk(self, rows: torch.Tensor, size: int, generator: torch.Generator) -> Iterator[Minibatch]:
+        """The same with few long reads: runs of neighbouring cells are drawn, and shuffled with those of other runs."""
+        runs = rows.sort().values.split(_RUN)
+        order = torch.randperm(len(runs), generator=generator, device=self.device).tolist()
+        waiting = rows[:0]
+        for start in range(0, len(runs), _RUNS):
+            pool = torch.cat([waiting, *(runs[i] for i in order[start : start + _RUNS])]).sort().values
+            counts = self._matrix[pool.cpu().numpy()]
+            shuffled = torch.randperm(len(pool), generator=generator, device=self.device)
+            for first in range(0, len(pool) - size + 1, size):
+                chosen = shuffled[first : first + size]
+                yield self._with(counts[chosen.cpu().numpy()], pool[chosen])
+            waiting = pool[shuffled[len(pool) - len(pool) % size :]]
 
     def blocks(self, size: int) -> Iterator[tuple[slice, Minibatch]]:
         """All cells in order."""
@@ -198,9 +227,8 @@ def _tensor(array: np.ndarray) -> torch.Tensor:
 def _log_factorials(matrix: sp.csr_matrix) -> np.ndarray:
     """Sum over genes of log x! for each cell; in pieces, so that it takes little memory."""
     out = np.zeros(matrix.shape[0], np.float32)
-    step = max(1, 2_000_000 // matrix.shape[1])
-    for start in range(0, len(out), step):
-        part = matrix[start : start + step]
+    for rows in row_blocks(matrix, 1_000_000):
+        part = matrix[rows]
         row = np.repeat(np.arange(part.shape[0]), np.diff(part.indptr))
-        out[start : start + step] = np.bincount(row, gammaln(part.data + 1.0), part.shape[0])
+        out[rows] = np.bincount(row, gammaln(part.data + 1.0), part.shape[0])
     return out

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 from scipy.special import ndtri
 from scipy.stats import norm
 from scipy.stats import t as t_distribution
@@ -16,7 +15,7 @@ from scipy.stats import t as t_distribution
 from .counts import Labels, read_labels
 from .fit import Fit
 from .groups import Comparison, Plan
-from .moments import BatchEffects, Group, Moments, moments, pool
+from .moments import BatchEffects, Group, Moments, counted, moments, pool
 from .pairs import compare_pairs
 from .posterior import Cells, rebuild
 from .replicates import two_groups
@@ -156,11 +155,12 @@ def compare_cells(
 ) -> list[Columns]:
     """Log2 fold change between random pairs of cells (`pairs.compare_pairs`)."""
     model, rng = rebuild(fit), np.random.default_rng(seed)
-    counts = cells.counts
+    n = np.bincount(plan.codes[plan.codes >= 0]).astype(float)
+    sums, _ = counted(cells.counts, plan.codes, len(n))
     out = []
     for comparison in plan.comparisons:
         rows = [plan.rows(units) for units in (comparison.units1, comparison.units2)]
-        one, two = (_counted(counts.matrix[r], counts.lib_size[r]) for r in rows)
+        one, two = (_pooled(sums, n, u) for u in (comparison.units1, comparison.units2))
         found = compare_pairs(
             model, cells, *rows, delta=delta, batch_correction=batch_correction, n_samples=n_samples, rng=rng
         )
@@ -295,8 +295,6 @@ def _raw(one: _Observed, two: _Observed, means: list[np.ndarray]) -> Columns:
     return out
 
 
-def _counted(matrix: sp.csr_matrix, library: np.ndarray) -> _Counted:
-    n_cells = float(matrix.shape[0])
-    kinds = (matrix, matrix > 0, sp.diags(1 / library) @ matrix)
-    total, positive, share = (np.asarray(m.sum(axis=0), dtype=np.float64).ravel() for m in kinds)
-    return _Counted(n_cells, total, positive / n_cells, share / n_cells)
+def _pooled(sums: dict[str, np.ndarray], n: np.ndarray, units: Any) -> _Counted:
+    n_cells, each = n[units].sum(), {name: values[units].sum(0) for name, values in sums.items()}
+    return _Counted(n_cells, each["count"], each["detected"] / n_cells, each["share"] / n_cells)

@@ -17,11 +17,13 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
+from .counts import Counts
 from .data import SparseCounts
 from .distributions import log_expression
 from .model import LDVAE
 from .posterior import Cells
 from .shrinkage import weighted_median
+from .store import row_blocks
 
 __all__ = [
     "BatchEffects",
@@ -29,6 +31,7 @@ __all__ = [
     "Moments",
     "average_expression",
     "batch_levels",
+    "counted",
     "decoded_expression",
     "latent_draw",
     "moments",
@@ -176,14 +179,8 @@ def moments(model: LDVAE, cells: Cells, codes: np.ndarray, n_units: int, batch_c
     priority = rng.random(len(codes))
     noise = rng.standard_normal(cells.mean.shape, dtype=np.float32)
     taken = codes >= 0
-    position = (codes[taken], np.flatnonzero(taken))
-    member = sp.csr_matrix((np.ones(len(position[0])), position), shape=(n_units, len(codes)))
     n = np.bincount(codes[taken], minlength=n_units).astype(float)
-    sums = {
-        "count": (member @ counts.matrix).toarray(),
-        "detected": (member @ (counts.matrix > 0)).toarray(),
-        "share": (member @ sp.diags(1 / counts.lib_size) @ counts.matrix).toarray(),
-    }
+    sums, largest = counted(counts, codes, n_units)
     sums |= {name: np.zeros((n_units, c.n_genes)) for name in _DECODED}
     order = np.flatnonzero(taken)[np.lexsort((priority[taken], codes[taken]))]  # by unit, at random within
     within_unit = np.arange(len(order)) - (np.cumsum(n) - n).astype(int)[codes[order]]
@@ -212,10 +209,22 @@ def moments(model: LDVAE, cells: Cells, codes: np.ndarray, n_units: int, batch_c
         sums["mu_mu_theta"] = sums["mu_mu"] / theta.double().numpy()
     else:
         sums["mu_mu_theta"] = np.zeros_like(sums["mu_mu"])
-    largest = np.zeros_like(sums["count"], dtype=np.float32)
-    unit = np.repeat(codes, np.diff(counts.matrix.indptr))
-    np.maximum.at(largest, (unit[unit >= 0], counts.matrix.indices[unit >= 0]), counts.matrix.data[unit >= 0])
     return Moments(n, sums, largest)
+
+
+def counted(counts: Counts, codes: np.ndarray, n_units: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Of each unit and gene: counts, cells that have any, shares of the library (sums), and the largest count."""
+    sums = {name: np.zeros((n_units, counts.matrix.shape[1])) for name in ("count", "detected", "share")}
+    largest = np.zeros_like(sums["count"], dtype=np.float32)
+    for rows in row_blocks(counts.matrix):
+        x, taken = counts.matrix[rows], np.flatnonzero(codes[rows] >= 0)
+        unit = sp.csr_matrix((np.ones(len(taken)), (codes[rows][taken], taken)), (n_units, x.shape[0]))
+        sums["count"] += (unit @ x).toarray()
+        sums["share"] += (unit @ sp.diags(1 / counts.lib_size[rows]) @ x).toarray()
+        cell = np.repeat(codes[rows], np.diff(x.indptr))
+        np.maximum.at(largest, (cell[cell >= 0], x.indices[cell >= 0]), x.data[cell >= 0])
+        sums["detected"] += (unit @ (x > 0)).toarray()
+    return sums, largest
 
 
 def _scale_up(

@@ -8,6 +8,7 @@ import torch
 from .model import LDVAE
 from .moments import batch_levels, latent_draw
 from .posterior import Cells
+from .store import sums_of_rows
 
 __all__ = ["change_statistics", "compare_pairs", "pseudocount"]
 
@@ -136,5 +137,6 @@ class _Decoded:
 
 
 def _mean_count(cells: Cells, rows: np.ndarray) -> np.ndarray:
-    mean: np.ndarray = np.asarray(cells.counts.matrix[rows].mean(axis=0)).ravel()
-    return mean
+    weight = np.zeros((len(cells.mean), 1))
+    weight[rows] = 1 / len(rows)
+    return sums_of_rows(cells.counts.matrix, weight)[0]

@@ -126,7 +126,7 @@ def _fingerprint(cells: Cells, labels: Labels, samples: Labels | None, arguments
     matrix, codes = cells.counts.matrix, [s.codes for s in (labels, samples) if s is not None]
     arrays = (matrix.data, matrix.indices, matrix.indptr, cells.counts.lib_size, cells.design, cells.mean, *codes)
     for array in arrays:
-        digest.update(np.ascontiguousarray(array).tobytes())
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 

@@ -6,7 +6,6 @@ import os
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 
 from . import checks
@@ -17,6 +16,7 @@ from .fit import Fit
 from .memory import need_memory
 from .model import CHOICES, Config
 from .posterior import encode
+from .store import sums_of_rows
 from .train import pick_device, schedule_for, train, training_bytes
 from .version import VERSION
 
@@ -197,11 +197,14 @@ def _start(counts: Counts, config: Config, design: np.ndarray) -> tuple[np.ndarr
 
     Batches that start alike are first told apart by factors, and a short training does not take that back.
     """
-    mean = (np.asarray(counts.matrix.sum(axis=0, dtype=np.float64)).ravel() + 0.1) / counts.lib_size.sum()
-    effect = np.zeros((config.n_design, len(mean)))
+    share, member = np.ones(1), np.ones((len(design), 1), bool)
     if config.batch_key is not None:  # the first covariate
         share = np.asarray(config.covariates[0]["share"])
-        member = sp.csr_matrix((design[:, : len(share)] + share > 0.5).T, dtype=np.float64)
-        expected = (member @ counts.lib_size)[:, None] * mean
-        effect[: len(share)] = np.log(((member @ counts.matrix).toarray() + _COUNTS) / (expected + _COUNTS))
+        member = design[:, : len(share)] + share > 0.5
+    count = sums_of_rows(counts.matrix, member)
+    mean = (count.sum(0) + 0.1) / counts.lib_size.sum()
+    effect = np.zeros((config.n_design, len(mean)))
+    if config.batch_key is not None:
+        expected = (member.T @ counts.lib_size)[:, None] * mean
+        effect[: len(share)] = np.log((count + _COUNTS) / (expected + _COUNTS))
     return mean, effect

@@ -1,0 +1,127 @@
+"""Counts too many for memory are kept in a temporary file, and nothing else is different."""
+
+from __future__ import annotations
+
+import gc
+import os
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+import torch
+
+import ldvae
+from ldvae import data, store
+from ldvae.counts import read_counts
+from ldvae.data import SparseCounts
+from ldvae.store import Gathered, on_disk, row_blocks, sums_of_rows
+
+RNG = np.random.default_rng(0)
+DENSE = RNG.poisson(0.4, (700, 30)).astype(np.float32)
+DENSE[5] = 0
+
+
+def gathered(monkeypatch, share, step=100):
+    monkeypatch.setattr(store, "_SHARE", share)
+    found = Gathered(DENSE.shape[1])
+    for start in range(0, len(DENSE), step):
+        found.add(sp.csr_matrix(DENSE[start : start + step]))
+    return found.matrix()
+
+
+@pytest.fixture
+def small_memory(monkeypatch):
+    """As if a few kilobytes were free."""
+    monkeypatch.setattr(store, "free_memory", lambda: 4000.0)
+
+
+@pytest.mark.parametrize("limit", [2**31 - 1, 100])
+def test_what_is_gathered_on_disk_is_what_was_given(monkeypatch, limit):
+    monkeypatch.setattr(store, "_ENTRIES", 1000)
+    monkeypatch.setattr(store, "_NARROW", limit)
+    found = gathered(monkeypatch, 0.0)
+    assert on_disk(found) and found.indices.dtype == found.indptr.dtype == (np.int32 if limit > 100 else np.int64)
+    assert np.array_equal(found.toarray(), DENSE)
+    assert np.array_equal(found[[3, 699, 3]].toarray(), DENSE[[3, 699, 3]])
+
+
+def test_little_stays_in_memory(monkeypatch):
+    found = gathered(monkeypatch, 0.25)
+    assert not on_disk(found) and np.array_equal(found.toarray(), DENSE)
+
+
+def test_the_file_vanishes_with_the_matrix(monkeypatch):
+    open_files = lambda: sum("deleted" in os.readlink(p) for p in Path("/proc/self/fd").glob("*") if p.exists())  # noqa: E731
+    if not Path("/proc/self/maps").is_file():
+        pytest.skip("needs /proc")
+    mapped = lambda: Path("/proc/self/maps").read_text().count("(deleted)")  # noqa: E731
+    before = mapped(), open_files()
+    found = gathered(monkeypatch, 0.0)
+    assert mapped() > before[0]
+    del found
+    gc.collect()
+    assert (mapped(), open_files()) == before
+
+
+def test_a_full_disk_is_one_sentence(monkeypatch):
+    monkeypatch.setattr(store.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10})())
+    with pytest.raises(
+        OSError, match=r"do not fit into memory, and .* has 10 bytes left for them; set .* TMPDIR"
+    ) as caught:
+        gathered(monkeypatch, 0.0)
+    assert "\n" not in str(caught.value)
+
+
+def test_blocks_cover_all_rows(monkeypatch):
+    matrix = sp.csr_matrix(DENSE)
+    for entries in (1, 50, 10**9):
+        blocks = row_blocks(matrix, entries)
+        assert np.array_equal(np.concatenate([np.arange(700)[b] for b in blocks]), np.arange(700))
+    assert [b.stop - b.start for b in row_blocks(sp.csr_matrix((3, 2)))] == [3]
+
+
+def test_sums_of_rows_are_the_product(monkeypatch):
+    monkeypatch.setattr(store, "_ENTRIES", 500)
+    weight = RNG.normal(size=(700, 3))
+    np.testing.assert_allclose(sums_of_rows(sp.csr_matrix(DENSE), weight), weight.T @ DENSE, rtol=1e-6, atol=1e-9)
+
+
+def test_an_epoch_from_disk_visits_every_cell_once(monkeypatch):
+    monkeypatch.setattr(data, "_RUN", 16)
+    monkeypatch.setattr(data, "_RUNS", 4)
+    design = np.arange(700, dtype=np.float32)[:, None]
+    counts = SparseCounts(gathered(monkeypatch, 0.0), DENSE.sum(1) + 1, design, torch.device("cpu"))
+    rows = torch.arange(0, 700, 2)
+    generator = torch.Generator().manual_seed(0)
+    batches = list(counts.epoch(rows, 24, generator))
+    assert len(batches) == len(rows) // 24
+    seen = np.concatenate([b.design[:, 0].numpy() for b in batches]).astype(int)
+    assert len(set(seen)) == len(seen) and set(seen) <= set(rows.tolist())
+    for batch in batches:
+        assert np.array_equal(batch.dense().numpy(), DENSE[batch.design[:, 0].numpy().astype(int)])
+        assert batch.design[:, 0].std() > 50  # of cells from here and there
+    again = np.concatenate([b.design[:, 0].numpy() for b in counts.epoch(rows, 24, generator)]).astype(int)
+    assert not np.array_equal(seen, again)
+
+
+def test_a_fit_from_disk_answers_like_one_from_memory(simulated, settings, tmp_path, small_memory):
+    simulated.write_h5ad(tmp_path / "x.h5ad")
+    backed = ad.read_h5ad(tmp_path / "x.h5ad", backed="r")
+    assert on_disk(read_counts(backed).matrix)
+    ask = {"groupby": "population"}
+    fit = ldvae.fit_ldvae(backed, batch_key="batch", **settings)
+    memory = ldvae.fit_ldvae(simulated, batch_key="batch", **settings)
+    quality = [ldvae.get_history(f)["elbo_validation"].max() for f in (fit, memory)]
+    assert quality[0] == pytest.approx(quality[1], rel=0.01)
+    for question in (
+        lambda x: ldvae.differential_expression(fit, x, **ask),
+        lambda x: ldvae.differential_expression(fit, x, **ask, estimand="cell", n_samples=100),
+        lambda x: ldvae.population_loadings(fit, x, **ask, kind="between"),
+        lambda x: ldvae.population_programs(fit, x, **ask, kind="within"),
+        lambda x: ldvae.get_latent(fit, x),
+    ):
+        pd.testing.assert_frame_equal(question(backed), question(simulated), rtol=1e-5)
+    backed.file.close()
