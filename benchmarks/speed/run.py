@@ -36,6 +36,7 @@ PROMISES = (
     ("seconds, specific", "6,000", None, 10.0),
     ("seconds, within", "6,000", None, 10.0),
     ("peak over the size of the counts", "100,000", None, 1.5),
+    ("speed of two epochs from disk", "80,000", 0.5, None),
     ("exponent of", "n_cells", None, 1.1),
 )
 
@@ -49,6 +50,7 @@ def main() -> None:
     folder = os.environ.get("LDVAE_DATA")
     parts = {
         "memory": growth.memory,
+        "disk": growth.disk,
         "populations": questions.populations,
         "growth": growth.run,
         "million": questions.million,

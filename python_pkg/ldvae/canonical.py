@@ -13,6 +13,7 @@ import numpy as np
 
 __all__ = ["Canonical", "canonical_basis", "varimax"]
 
+_CELLS_AT_A_TIME = 10_000
 _ACTIVE_KL = 0.1  # nats per cell that a factor must carry about the cells to count as supported
 
 
@@ -64,10 +65,8 @@ def canonical_basis(loadings: np.ndarray, mean: np.ndarray, variance: np.ndarray
     _, triangle = np.linalg.qr(centred)
     _, _, right = np.linalg.svd(triangle @ root)
     rotation = inverse @ right.T
-    # mutual information of a unit-variance score and the cell: -1/2 E[log posterior variance]
-    information = lambda a: -0.5 * np.log(np.clip(variance @ a**2, 1e-12, None)).mean(0)  # noqa: E731
     scaled = centred @ (root @ right.T)
-    active = information(rotation) >= _ACTIVE_KL
+    active = _information(variance, rotation) >= _ACTIVE_KL
     order = np.r_[np.flatnonzero(active), np.flatnonzero(~active)]
     rotation, scaled = rotation[:, order], scaled[:, order]
     n_active = int(active.sum())
@@ -79,4 +78,13 @@ def canonical_basis(loadings: np.ndarray, mean: np.ndarray, variance: np.ndarray
     order = np.r_[np.argsort(-strength[:n_active]), n_active + np.argsort(-strength[n_active:])]
     sign = np.where((scaled[:, order] ** 3).sum(0) < 0, -1.0, 1.0)
     rotation, scaled = rotation[:, order] * sign, scaled[:, order] * sign
-    return Canonical(scaled, rotation, center, information(rotation), np.arange(n_latent) < n_active)
+    return Canonical(scaled, rotation, center, _information(variance, rotation), np.arange(n_latent) < n_active)
+
+
+def _information(variance: np.ndarray, rotation: np.ndarray) -> np.ndarray:
+    """Mutual information of each unit-variance score and the cell: -1/2 E[log posterior variance] (nats)."""
+    total = np.zeros(rotation.shape[1])
+    for start in range(0, len(variance), _CELLS_AT_A_TIME):
+        spread = variance[start : start + _CELLS_AT_A_TIME] @ rotation**2
+        total += np.log(np.clip(spread, 1e-12, None)).sum(0)
+    return -0.5 * total / len(variance)

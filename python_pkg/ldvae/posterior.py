@@ -44,11 +44,11 @@ def rebuild(fit: Fit) -> LDVAE:
 @torch.no_grad()
 def encode(model: LDVAE, counts: SparseCounts, block: int = _BLOCK) -> tuple[np.ndarray, np.ndarray]:
     """Mean and variance of the Gaussian posterior of every cell (cells × K each)."""
-    parts = [model.encode(batch) for _, batch in counts.blocks(block)]
-    return (
-        torch.cat([m for m, _ in parts]).cpu().numpy(),
-        torch.cat([v for _, v in parts]).exp().cpu().numpy(),
-    )
+    mean, variance = (np.empty((counts.n_cells, model.config.n_latent), np.float32) for _ in range(2))
+    for rows, batch in counts.blocks(block):
+        m, log_variance = model.encode(batch)
+        mean[rows], variance[rows] = m.cpu().numpy(), log_variance.exp().cpu().numpy()
+    return mean, variance
 
 
 @torch.no_grad()
