@@ -52,6 +52,7 @@ def main() -> None:
         "memory": growth.memory,
         "disk": growth.disk,
         "populations": questions.populations,
+        "floor": training.floor,
         "growth": growth.run,
         "million": questions.million,
     }

@@ -53,6 +53,50 @@ def epoch(adata: Any, n_epochs: int = 2) -> float:
     return took / n_epochs
 
 
+def floor(repeats: int = 200) -> list[Row]:
+    """What a step cannot do without, each part alone and warm on one thread: how far is the step from their sum?
+
+    Two sparse products of the first layer, three of the decoder; per entry of cells × genes an exp, a log, a division
+    and five sweeps that add or multiply; Adam over all parameters.
+    """
+    torch.set_num_threads(1)
+    rows = []
+    n, n_genes, n_hidden, k = 128, 2_000, 128, 10
+    for density, library in LIBRARY.items():
+        adata = counts(20_000, n_genes, library)
+        x = adata.X[:n]
+        weight, hidden = (np.ones(shape, np.float32) for shape in ((n_genes, n_hidden), (n, n_hidden)))
+        a, b, out = (torch.rand(n, n_genes) + 0.1 for _ in range(3))
+        z, loadings = torch.rand(n, k), torch.rand(n_genes, k)
+        parameter = torch.nn.Parameter(torch.rand(n_genes * n_hidden + 2 * n_genes * k))
+        parameter.grad = torch.rand_like(parameter)
+        adam = torch.optim.Adam([parameter], fused=True)
+        parts = {
+            "first layer": lambda x=x, w=weight, h=hidden: (x @ w, x.T @ h),
+            "decoder": lambda z=z, a=a, w=loadings: (z @ w.T, w.T @ a.T, z.T @ a),
+            "exp": lambda a=a: torch.softmax(a, -1),
+            "log": lambda a=a, out=out: np.log(a.numpy(), out=out.numpy()),
+            "division": lambda a=a, b=b, out=out: torch.div(a, b, out=out),
+            "sweeps": lambda a=a, b=b, out=out: [torch.add(a, b, out=out) for _ in range(5)],
+            "Adam": adam.step,
+        }
+        alone = {}
+        for name, work in parts.items():
+            work()
+            alone[name] = min(timed(lambda work=work: [work() for _ in range(repeats // 10)])[0] for _ in range(10))
+        least = 1e3 * sum(alone.values()) / (repeats // 10)
+        step_ms = 1e3 * n * epoch(adata, 1) / adata.n_obs
+        setting = f"{density}, threads: 1"
+        each = {name: 1e3 * took / (repeats // 10) for name, took in alone.items()}
+        rows += [Row("floor", f"milliseconds, {name} alone", setting, took, "ms") for name, took in each.items()]
+        rows += [
+            Row("floor", "milliseconds, all of these", setting, least, "ms"),
+            Row("floor", "milliseconds, a step", setting, step_ms, "ms"),
+            Row("floor", "a step over its floor", setting, step_ms / least, "×"),
+        ]
+    return rows
+
+
 def scvi_epoch(adata: Any) -> float:
     """Seconds of one epoch of LinearSCVI as its trainer counts them (without what comes before and after)."""
     import time
