@@ -14,8 +14,8 @@ ORDER = [
     "version", "checks", "memory", "files", "store", "counts", "data", "distributions", "model", "train", "fit",
     "canonical", "posterior", "shrinkage", "factors", "replicates", "activities", "local", "shared", "populations", "groups",
     "moments", "pairs", "contributions", "differential", "between", "deviation", "programs", "association", "tables",
-    "drawing", "plots", "plots_groups", "simulate", "training", "adapters", "results", "questions", "page", "report",
-    "api", "bridge", "cli", "__main__", "__init__",
+    "drawing", "plots", "plots_groups", "simulate", "training", "adapters", "results", "questions", "page",
+    "answers", "report", "api", "bridge", "cli", "__main__", "__init__",
 ]  # fmt: skip
 
 # Which of our modules may know a library: torch never leaves the engine, AnnData stays at the door.
