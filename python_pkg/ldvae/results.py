@@ -254,7 +254,7 @@ def add_ldvae(
     latent = get_latent(fit, adata)
     rows = None if scores is None else _rows_of(latent["cell"], scores)
     ranked = None if de is None else _rank_genes_groups(adata, fit, de, groupby)
-    out = adata.to_memory() if adata.isbacked else adata.copy()
+    out = adata.to_memory(copy=True)  # what is backed or zarr has no copy of its own
     position = pd.Index(fit.genes).get_indexer(out.var_names.astype(str))
     loadings = np.where((position >= 0)[:, None], fit.factors["loadings"][position][:, active], np.nan)
     out.obsm["X_ldvae"] = latent[names.tolist()].to_numpy()
