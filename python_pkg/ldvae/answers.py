@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from . import plots, plots_groups, questions, results
+from . import plots, plots_groups, questions, questions_groups, results
 from .counts import Labels
 from .fit import Fit
 from .page import Section, paragraph, picture, table
@@ -46,13 +46,15 @@ class Asked:
 
     def changes(self, groupby: str, **more: Any) -> pd.DataFrame:
         """Differential expression."""
-        return questions.differential_expression(
+        return questions_groups.differential_expression(
             self.fit, self.adata, groupby=groupby, sample_key=self.sample_key, seed=self.seed, **more
         )
 
     def association(self, key: str, within: str | None = None) -> pd.DataFrame:
         """Which factors go with the levels of `key`."""
-        return questions.associate_factors(self.fit, self.adata, key=key, sample_key=self.sample_key, within=within)
+        return questions_groups.associate_factors(
+            self.fit, self.adata, key=key, sample_key=self.sample_key, within=within
+        )
 
 
 def answers(asked: Asked) -> list[Section]:
@@ -153,7 +155,9 @@ def _changes(asked: Asked) -> list[str]:
 def _split(asked: Asked, de: pd.DataFrame, adata: Any, groupby: str) -> pd.DataFrame | None:
     """What the factors contribute to the comparisons of the groups of `adata`, if any gene was called."""
     called = de.loc[de["is_de"], "group1"].unique()[: plots_groups.MAX_COMPARISONS].tolist()
-    return questions.differential_contributions(asked.fit, adata, groupby=groupby, group1=called) if called else None
+    if not called:
+        return None
+    return questions_groups.differential_contributions(asked.fit, adata, groupby=groupby, group1=called)
 
 
 def _volcanoes(de: pd.DataFrame, contributions: pd.DataFrame | None = None) -> str:
