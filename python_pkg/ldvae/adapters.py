@@ -30,7 +30,7 @@ def from_scvi(model: Any, adata: Any = None) -> Fit:
     """A fit from a trained model of scvi-tools: every function of ldvae works on it, nothing is trained again.
 
     Decoded expression, latent posterior and library sizes are those of the model. Loadings are points in scvi-tools, so
-    their uncertainty comes from the information in the counts alone, with a flat prior. Excess zeros of
+    their uncertainty is that of the counts, with the positions of the cells taken as known. Excess zeros of
     `gene_likelihood="zinb"`, which scvi-tools lets depend on the cell, become one probability per gene that keeps its
     expected total count.
 
