@@ -185,9 +185,9 @@ def read_counts(
 ) -> Counts:
     """Counts of the modelled genes and library sizes of all.
 
-    Sparse or dense, any dtype that holds whole numbers, in memory, backed or zarr; `adata` is never changed.
-    An in-memory float32 CSR of all genes is used as it is, without a copy; of a backed file, what would take more than a
-    quarter of the free memory is kept in a temporary file.
+    Sparse or dense, any dtype that holds whole numbers, in memory, backed or zarr; `adata` is never changed. An
+    in-memory float32 CSR of all genes is used as it is, without a copy; of a file, what would take more than a quarter
+    of the free memory is kept in a temporary file.
 
     Parameters
     ----------
