@@ -276,6 +276,20 @@ def test_add_ldvae_reads_a_backed_file(fit, simulated, tmp_path):
         backed.file.close()
 
 
+def test_cells_in_a_zarr_store_are_those_in_memory(fit, simulated, tmp_path):
+    zarr = pytest.importorskip("zarr")
+    simulated.write_zarr(tmp_path / "x.zarr")
+    read = ad.read_zarr(tmp_path / "x.zarr")
+    stored = ad.io.sparse_dataset(zarr.open(str(tmp_path / "x.zarr"), mode="r")["X"])
+    wanted = add_ldvae(simulated, fit)
+    for cells in (read, ad.AnnData(stored, read.obs, read.var)):
+        found = add_ldvae(cells, fit)
+        assert np.array_equal(found.obsm["X_ldvae"], wanted.obsm["X_ldvae"])
+        assert np.array_equal(found.X.toarray(), simulated.X.toarray()) and "X_ldvae" not in cells.obsm
+        de = differential_expression(fit, cells, groupby="population")
+        pd.testing.assert_frame_equal(de, differential_expression(fit, simulated, groupby="population"))
+
+
 def test_add_ldvae_takes_program_scores_along_by_name(fit, simulated):
     scores = get_program_scores(fit, simulated, groupby="population", kind="between")
     found = add_ldvae(simulated, fit, scores=scores.sample(frac=1, random_state=0))

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from ldvae.counts import Labels, read_cells, read_counts, read_labels, read_values
+from ldvae.counts import Labels, _block_to_csr, read_cells, read_counts, read_labels, read_values
 
 N_CELLS, N_GENES = 30, 12
 DENSE = np.random.default_rng(0).poisson(1.5, (N_CELLS, N_GENES))
@@ -117,6 +117,26 @@ def test_many_dense_rows_are_read_in_pieces(monkeypatch):
     found = read_counts(adata_of(DENSE), genes=["g5", "g0"])
     check(found, DENSE[:, [5, 0]])
     assert np.array_equal(found.lib_size, DENSE.sum(1))
+
+
+@pytest.mark.parametrize("container", ["dense", "csr", "csc"])
+def test_zarr_equals_memory(tmp_path, container, monkeypatch):
+    zarr = pytest.importorskip("zarr")
+    monkeypatch.setattr("ldvae.counts._ROWS_AT_A_TIME", 7)
+    adata = adata_of(CONTAINERS[container](DENSE.astype(np.float32)))
+    adata.write_zarr(tmp_path / "x.zarr")
+    stored = zarr.open(str(tmp_path / "x.zarr"), mode="r")["X"]
+    in_store = ad.AnnData(stored if container == "dense" else ad.io.sparse_dataset(stored), adata.obs, adata.var)
+    for given in (ad.read_zarr(tmp_path / "x.zarr"), in_store, in_store[:]):
+        for genes in (None, ["g7", "g1"]):
+            found, wanted = (read_counts(a, genes=genes) for a in (given, adata))
+            check(found, wanted.matrix.toarray())
+            assert np.array_equal(found.lib_size, wanted.lib_size)
+
+
+def test_what_dask_holds_is_computed():
+    block = type("Array", (), {"compute": lambda self: sp.csc_matrix(DENSE)})()
+    assert np.array_equal(_block_to_csr(block, "adata.X").toarray(), DENSE)
 
 
 @pytest.mark.parametrize("container", ["dense", "csr", "csc"])
@@ -307,6 +327,9 @@ def test_what_is_no_anndata():
     modalities = type("MuData", (), {})()
     message = sentence(TypeError, read_counts, modalities)
     assert message == "`adata` must be an AnnData, not a MuData: give the modality with the counts, `mdata['rna']`."
+    lazy = type("Lazy", (ad.AnnData,), {"obs": None})
+    message = sentence(TypeError, read_counts, lazy.__new__(lazy))
+    assert message == "`adata` must be in memory or backed, not read lazily: load it with `adata.to_memory()`."
     message = sentence(ValueError, read_counts, adata_of(np.zeros((0, 4))))
     assert message == "`adata` must have cells and genes, but has 0 and 4."
 

@@ -14,8 +14,9 @@ ORDER = [
     "version", "checks", "memory", "files", "store", "counts", "data", "distributions", "model", "train", "fit",
     "canonical", "posterior", "shrinkage", "factors", "replicates", "activities", "local", "shared", "populations",
     "groups", "moments", "pairs", "contributions", "differential", "between", "deviation", "programs", "association",
-    "tables", "drawing", "plots", "plots_groups", "simulate", "training", "adapters", "results", "questions", "page",
-    "report", "api", "bridge", "cli", "__main__", "__init__",
+    "tables", "layout", "drawing", "plots", "plots_groups", "simulate", "training", "scvi_weights", "adapters",
+    "results", "slots", "questions", "questions_groups", "page", "answers", "report", "api", "bridge", "cli",
+    "__main__", "__init__",
 ]  # fmt: skip
 
 # Which of our modules may know a library: torch never leaves the engine, AnnData stays at the door.
@@ -23,10 +24,10 @@ MAY_IMPORT = {
     "torch": {
         "data", "distributions", "model", "train", "fit", "canonical", "posterior", "factors", "activities",
         "local", "shared", "populations", "moments", "pairs", "contributions", "between", "programs", "training",
-        "adapters",
+        "scvi_weights", "adapters",
     },
     "anndata": {"counts", "simulate", "bridge", "cli"},
-    "matplotlib": {"drawing", "plots", "plots_groups"},
+    "matplotlib": {"layout", "drawing", "plots", "plots_groups"},
     "scvi": {"adapters"},
 }  # fmt: skip
 # Named in annotations only, never imported at run time.

@@ -16,25 +16,48 @@ import pytest
 from PIL import Image
 
 import ldvae
+from ldvae import answers, plots_groups
 from ldvae.page import Section, page, table
 
 NAMES = {"P0": "<b>&\"'</b>", "P1": "</script><script>alert(1)</script>", "P2": "plain"}
 
 
 @pytest.fixture(scope="module")
-def cells(simulated):
-    cells = simulated.copy()
+def cells():
+    """The treatment has an effect that six samples are enough to see."""
+    cells = ldvae.simulate_counts(
+        n_cells=600, n_genes=150, n_populations=3, program_size=15, n_identity=20, n_samples=6, treatment_effect=2.5,
+        seed=1,
+    )  # fmt: skip
     cells.obs["label"] = cells.obs["population"].astype(str).map(NAMES)
     return cells
 
 
 @pytest.fixture(scope="module")
-def written(fit, cells, tmp_path_factory):
+def fit(cells, settings):
+    return ldvae.fit_ldvae(cells, **settings)
+
+
+@pytest.fixture(scope="module")
+def volcanoes():
+    """The tables that the report draws, as (de, contributions)."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def written(fit, cells, tmp_path_factory, volcanoes):
     path = tmp_path_factory.mktemp("report") / "report.html"
     at = np.random.default_rng(0).normal(size=(cells.n_obs, 2))
-    ldvae.write_report(
-        fit, cells, groupby="label", path=path, key="treatment", sample_key="sample", embedding=at, n_genes=3
-    )
+
+    def plot(de, *, contributions=None):
+        volcanoes.append((de, contributions))
+        return ldvae.plot_differential_expression(de, contributions=contributions)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plots_groups, "plot_differential_expression", plot)
+        ldvae.write_report(
+            fit, cells, groupby="label", path=path, key="treatment", sample_key="sample", embedding=at, n_genes=3
+        )
     return path
 
 
@@ -101,7 +124,7 @@ def test_names_are_shown_as_they_are_and_run_nothing(read):
 
 def test_pictures_are_pictures(read):
     pictures = [link for link in read.links if link.startswith("data:")]
-    assert len(pictures) == 9
+    assert len(pictures) == 11
     for link in pictures:
         image = Image.open(io.BytesIO(base64.b64decode(link.partition(",")[2])))
         assert np.asarray(image.convert("L")).std() > 5
@@ -124,6 +147,31 @@ def test_tables_are_those_of_the_functions(read, fit, cells):
     genes = [row for row in read.rows if len(row) == 10 and row[1] == "rest"]
     called = de[de["is_de"]].groupby("group1").size().clip(upper=3)
     assert pd.Series([row[0] for row in genes]).value_counts().to_dict() == called.to_dict()
+
+
+def test_a_comparison_comes_with_the_factors_behind_it(written, volcanoes, fit, cells):
+    (_, against_rest), *inside = volcanoes
+    parts = ldvae.differential_contributions(fit, cells, groupby="label", group1=sorted(NAMES.values()))
+    pd.testing.assert_frame_equal(against_rest, parts)
+    de = ldvae.differential_expression(
+        fit, cells, groupby="treatment", group1="treated", sample_key="sample", within="label"
+    )
+    calls = de[de["is_de"]]["within"].value_counts()
+    assert len(calls) == 3
+    for name, (drawn, parts) in zip(calls.index, inside, strict=True):
+        pd.testing.assert_frame_equal(drawn, de[de["within"] == name])
+        own = cells[cells.obs["label"] == name]
+        pd.testing.assert_frame_equal(
+            parts, ldvae.differential_contributions(fit, own, groupby="treatment", group1="treated")
+        )
+
+
+def test_only_the_populations_with_most_calls_are_split(fit, cells, tmp_path, monkeypatch):
+    monkeypatch.setattr(answers, "_MAX_SPLIT", 1)
+    ldvae.write_report(fit, cells, groupby="population", path=tmp_path / "x.html", key="treatment", sample_key="sample")
+    text = (tmp_path / "x.html").read_text(encoding="utf-8")
+    assert text.count("which factors are behind the called genes") == 2
+    assert re.findall(r"<p>(P\d.*?):</p>", text) == ["P1", "P0, P2"]
 
 
 def test_settings_seed_and_versions_are_there(read):

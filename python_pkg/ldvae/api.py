@@ -4,17 +4,10 @@ from .adapters import from_scvi
 from .fit import Fit, load_fit, save_fit
 from .plots import plot_history, plot_loadings, plot_programs
 from .plots_groups import plot_association, plot_differential_expression
-from .questions import (
-    associate_factors,
-    differential_contributions,
-    differential_expression,
-    get_program_scores,
-    population_loadings,
-    population_programs,
-)
+from .questions import get_program_scores, population_loadings, population_programs
+from .questions_groups import associate_factors, differential_contributions, differential_expression
 from .report import write_report
 from .results import (
-    add_ldvae,
     get_expression,
     get_factors,
     get_history,
@@ -24,6 +17,7 @@ from .results import (
     top_genes,
 )
 from .simulate import simulate_counts
+from .slots import add_ldvae
 from .training import fit_ldvae
 
 __all__ = [

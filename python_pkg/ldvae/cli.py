@@ -82,7 +82,7 @@ _EXAMPLES = {
 
 _ABOUT = """Which genes drive each cell population? Train once on the raw counts of all cells, then ask.
 
-Counts come from an AnnData file (.h5ad). Tables go to standard output as CSV, or to a file whose ending says how:
+Counts come from AnnData (.h5ad or .zarr). Tables go to standard output as CSV, or to a file whose ending says how:
 .csv, .csv.gz, .tsv, .tsv.gz or .parquet. `ldvae COMMAND --help` explains the arguments of a command."""
 _CODES = "Exit codes: 0 done, 2 wrong arguments or input (one sentence on standard error says which), 130 interrupted."
 _SEPARATORS = {".csv": ",", ".csv.gz": ",", ".tsv": "\t", ".tsv.gz": "\t", ".parquet": ""}
@@ -153,12 +153,15 @@ def _fit(path: str) -> Fit:
 
 
 def _cells(path: str) -> anndata.AnnData:
-    if not Path(path).is_file():
-        raise ValueError(f"`adata` must be an .h5ad file, and there is none at {path!r}.")
+    wanted = "`adata` must be an .h5ad file or a .zarr folder"
+    if path.endswith(".h5mu"):
+        raise ValueError(f"{wanted}, and {path!r} is a MuData: write the modality with the counts to an .h5ad file.")
+    if not Path(path).exists():
+        raise ValueError(f"{wanted}, and there is none at {path!r}.")
     try:
-        return anndata.read_h5ad(path)
+        return anndata.read_zarr(path) if Path(path).is_dir() else anndata.read_h5ad(path)
     except (OSError, KeyError) as error:
-        raise ValueError(f"`adata` must be an .h5ad file, and {path!r} is not one ({error}).") from None
+        raise ValueError(f"{wanted}, and {path!r} is not one ({error}).") from None
 
 
 def _coordinates(adata: anndata.AnnData, key: Any) -> Any:
@@ -226,7 +229,7 @@ def _add_arguments(parser: argparse.ArgumentParser, function: Callable[..., Any]
             continue
         text, default, needed = explained[name], parameter.default, parameter.default is parameter.empty
         if name in ("fit", "adata"):
-            place = "a fit of `ldvae fit`" if name == "fit" else f"an .h5ad file. {text}"
+            place = "a fit of `ldvae fit`" if name == "fit" else f"an .h5ad file or a .zarr folder. {text}"
             optional: dict[str, Any] = {} if needed else {"nargs": "?", "default": argparse.SUPPRESS}
             parser.add_argument(name, help=_help(place), **optional)
             continue

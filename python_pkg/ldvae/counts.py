@@ -79,6 +79,8 @@ def _anndata(adata: Any) -> AnnData:
         raise TypeError("`adata` must be an AnnData, not a MuData: give the modality with the counts, `mdata['rna']`.")
     if not isinstance(adata, AnnData):
         raise TypeError(f"`adata` must be an AnnData, not a {type(adata).__module__}.{type(adata).__name__}.")
+    if not isinstance(adata.obs, pd.DataFrame):
+        raise TypeError("`adata` must be in memory or backed, not read lazily: load it with `adata.to_memory()`.")
     if adata.n_obs == 0 or adata.n_vars == 0:
         raise ValueError(f"`adata` must have cells and genes, but has {adata.n_obs} and {adata.n_vars}.")
     return adata
@@ -157,6 +159,8 @@ def _check_structure(matrix: Any, where: str) -> None:
 
 
 def _block_to_csr(block: Any, where: str) -> sp.csr_matrix:
+    if hasattr(block, "compute"):  # of dask
+        block = block.compute()
     if sp.issparse(block):
         _check_structure(block, where)
         block = block.tocsr()
@@ -181,9 +185,9 @@ def read_counts(
 ) -> Counts:
     """Counts of the modelled genes and library sizes of all.
 
-    Sparse or dense, any dtype that holds whole numbers, in memory or backed; `adata` is never changed. An
-    in-memory float32 CSR of all genes is used as it is, without a copy; of a backed file, what would take more than a
-    quarter of the free memory is kept in a temporary file.
+    Sparse or dense, any dtype that holds whole numbers, in memory, backed or zarr; `adata` is never changed. An
+    in-memory float32 CSR of all genes is used as it is, without a copy; of a file, what would take more than a quarter
+    of the free memory is kept in a temporary file.
 
     Parameters
     ----------

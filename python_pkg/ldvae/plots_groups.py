@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["plot_association", "plot_differential_expression"]
+__all__ = ["MAX_COMPARISONS", "plot_association", "plot_differential_expression"]
 
 _LFSR_FLOOR = 1e-12  # beyond it there is nothing left to tell apart, and one gene would flatten all the others
-_MAX_COMPARISONS = 30
+MAX_COMPARISONS = 30
 _MAX_FACTORS = 6  # with a colour of their own
 
 
@@ -87,7 +87,7 @@ def plot_differential_expression(
     if ax is not None and split:
         raise ValueError("`ax` holds the volcano alone: leave out `ax` or `contributions`.")
     d = load_drawing()
-    drawn = min(len(comparisons), _MAX_COMPARISONS)
+    drawn = min(len(comparisons), MAX_COMPARISONS)
     figure, slots, columns = _one(ax) if ax is not None else d.grid(drawn, 2 if split else 1)
     shown = [(slot[0], rows) for slot, (_, rows) in zip(slots, comparisons, strict=False)]
     points = [_volcano(d, axes, rows, bool(de["within"].nunique() > 1)) for axes, rows in shown]
@@ -97,8 +97,8 @@ def plot_differential_expression(
         foot = ["log2 fold change, group 1 over group 2 (→), against -log10 lfsr (↑)", beyond]
     else:
         slots[0][0].set(xlabel="log2 fold change", ylabel="-log10 lfsr" + (beyond and f" ({beyond})"))
-    if len(comparisons) > _MAX_COMPARISONS:
-        foot.append(f"First {_MAX_COMPARISONS} of {len(comparisons)} comparisons: choose with `group1` and `group2`.")
+    if len(comparisons) > MAX_COMPARISONS:
+        foot.append(f"First {MAX_COMPARISONS} of {len(comparisons)} comparisons: choose with `group1` and `group2`.")
     if split:
         genes = [names[:n_labels] for _, names in points]
         parts = _by_factor(contributions, [rows for _, rows in shown], genes)
