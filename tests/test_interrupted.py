@@ -72,7 +72,8 @@ def test_a_cell_of_a_notebook_that_is_stopped(tmp_path, monkeypatch):
     path = tmp_path / "state"
     prepare, fit, look = map(textwrap.dedent, CELLS.split("---\n"))
     kernel = KernelManager(kernel_name="python3")
-    kernel.start_kernel(env=os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(PACKAGE).parent), *sys.path]), "STATE": str(path)})
+    folders = os.pathsep.join([str(Path(PACKAGE).parent), *sys.path])
+    kernel.start_kernel(env=os.environ | {"PYTHONPATH": folders, "STATE": str(path)})
     cells, said = kernel.client(), []
     cells.start_channels()
     try:
