@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import random
@@ -11,6 +12,7 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -89,6 +91,38 @@ def test_nothing_global_is_used(adata, wanted):
     torch.manual_seed(99)
     with np.errstate(all="ignore"), torch.no_grad():
         torch.set_grad_enabled(True)
+        assert work(adata) == wanted
+
+
+@contextlib.contextmanager
+def deterministic():
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+@contextlib.contextmanager
+def strict_warnings():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
+STRICT = {
+    "numpy": lambda: np.errstate(all="raise"),
+    "warnings": strict_warnings,
+    "torch": deterministic,
+    "torch's anomalies": lambda: torch.autograd.set_detect_anomaly(True),
+    "pandas": lambda: pd.option_context("mode.copy_on_write", True),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Anomaly Detection")
+@pytest.mark.parametrize("name", STRICT)
+def test_strict_settings_are_borne(adata, wanted, name):
+    with STRICT[name]():
         assert work(adata) == wanted
 
 

@@ -12,9 +12,9 @@ import json
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import pandas as pd
@@ -38,7 +38,7 @@ def call(
     *,
     fit: Fit | None = None,
     x: Mapping[str, Any] | None = None,
-    console: Callable[[str], Any] | None = None,
+    progress: bool = False,
 ) -> dict[str, Any]:
     """Answer one call of R.
 
@@ -50,8 +50,8 @@ def call(
         Its keyword arguments but `fit` and `adata`.
     fit, x
         The fit, and the cells as `_anndata` takes them, for functions that want them.
-    console
-        Writes text to R's console; progress is shown only if it is given.
+    progress
+        Whether R has somebody to show progress to.
 
     Returns
     -------
@@ -63,7 +63,7 @@ def call(
         try:
             first = [] if fit is None else [fit]
             cells = [] if x is None else [_anndata(x, None if fit is None else fit.config.layer)]
-            with _progress(console):
+            with _progress(progress):
                 value = getattr(api, name)(*first, *cells, **{k: _argument(k, v) for k, v in dict(arguments).items()})
             if isinstance(value, Fit) and x is not None and x["assay"] is not None:
                 value = replace(value, info=value.info | {"assay": x["assay"]})  # R's counterpart of `layer`
@@ -181,15 +181,18 @@ def _columns(table: pd.DataFrame) -> dict[str, Any]:
     return out
 
 
-class _Console(io.TextIOBase):
-    """A terminal that is R's console."""
+class _Terminal(io.TextIOBase):
+    """Standard error, which front ends of R show as their console, as a terminal.
 
-    def __init__(self, write: Callable[[str], Any]) -> None:
-        self._write, self._stderr = write, sys.stderr
+    R itself is never called while Python runs: an interrupt would jump out of R, past Python, and end the session.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
 
     def write(self, text: str) -> int:
-        with contextlib.redirect_stderr(self._stderr):  # an R inside Python (rpy2) may write there, and so on for ever
-            self._write(text)
+        self._stream.write(text)
+        self._stream.flush()
         return len(text)
 
     def isatty(self) -> bool:
@@ -197,12 +200,12 @@ class _Console(io.TextIOBase):
 
 
 @contextlib.contextmanager
-def _progress(console: Callable[[str], Any] | None) -> Iterator[None]:
-    if console is None:
-        yield
-    else:
-        with contextlib.redirect_stderr(_Console(console)):
+def _progress(shown: bool) -> Iterator[None]:
+    if shown and sys.stderr is not None:  # None in a program of Windows without a console
+        with contextlib.redirect_stderr(_Terminal(sys.stderr)):
             yield
+    else:
+        yield
 
 
 # From the words of Python to those of R, in this order.

@@ -106,10 +106,10 @@ install_engine <- function(python = NULL, cpu_only = FALSE) {
 
 # Ask the engine: a table as a data.frame, a fit as a Python object, or nothing.
 call_engine <- function(name, arguments, fit = NULL, input = NULL, progress = FALSE) {
-  console <- if (progress && interactive()) reticulate::py_func(function(text) cat(text, file = stderr()))
   force(arguments) # so that what is wrong with them is not laid to the engine
   bridge <- engine()
-  answer <- relay(bridge$call(name, arguments, fit = if (!is.null(fit)) python_fit(fit), x = input, console = console))
+  answer <- relay(bridge$call(name, arguments, fit = if (!is.null(fit)) python_fit(fit), x = input,
+                              progress = progress && interactive()))
   if (is.list(answer)) as_table(answer) else answer
 }
 

@@ -1,9 +1,11 @@
-"""R at a terminal: progress, Ctrl-C, and what is left after it."""
+"""R as people run it: at a terminal, as a script, in loops and handlers; interrupted, and what is left after it."""
 
 import os
 import pty
 import select
+import signal
 import subprocess
+import textwrap
 import time
 
 import pytest
@@ -64,9 +66,80 @@ def test_progress_shows_and_an_interrupt_returns_the_best_fit_so_far(console):
 
 
 def test_an_interrupt_of_anything_else_returns_to_the_prompt(console):
-    console.send("x <- simulate_counts(n_cells = 50000, n_genes = 2000)")
-    time.sleep(2)
+    console.send('cat("g", "o\\n", sep = ""); x <- simulate_counts(n_cells = 50000, n_genes = 2000)')
+    console.until("go")
+    time.sleep(0.2)  # it takes seconds, most of them in Python
     os.write(console.terminal, b"\x03")
     console.until("> ", 60)
     console.send('cat(exists("x"), exists("sce"), "\\n")')
     console.until("FALSE TRUE")
+
+
+def script(code, *arguments):
+    """A running Rscript."""
+    return subprocess.Popen(
+        ["Rscript", "--vanilla", "-e", "suppressMessages(library(ldvae))", "-e", textwrap.dedent(code), *arguments],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+STOPPED = """
+    sce <- simulate_counts(n_cells = 200, n_genes = 60, program_size = 6)
+    reticulate::py_run_string("from ldvae import train; train._SAVE_EVERY = -1.0")
+    fit <- fit_ldvae(sce, max_epochs = 1e6, early_stopping = FALSE, checkpoint = commandArgs(TRUE))
+    again <- fit_ldvae(sce, max_epochs = 2)
+    cat(fit$settings$stopped, nrow(get_latent(fit)), max(get_history(fit)$epoch) < 1e6, again$settings$stopped)
+"""
+
+
+def test_a_script_that_is_stopped_goes_on_with_the_best_fit_so_far(tmp_path):
+    path = tmp_path / "state"
+    running = script(STOPPED, str(path))
+    while not path.exists():  # some epochs are done
+        assert running.poll() is None, running.communicate()
+        time.sleep(0.01)
+    running.send_signal(signal.SIGINT)
+    said, also = running.communicate(timeout=120)
+    assert said == "interrupted 200 TRUE finished"
+    assert also == f"Interrupted: this is the fit of the best epoch so far, number {also.split()[-1]}\n"
+
+
+AROUND = """
+    sce <- simulate_counts(n_cells = 200, n_genes = 60, program_size = 6, n_populations = 2)
+    q <- function(...) fit_ldvae(sce, n_latent = 3, n_hidden = 8, max_epochs = 2, ...)$settings$stopped
+    wrong <- function() q(seed = -1)
+    deep <- function(n) if (n == 0) q() else deep(n - 1)
+    later_on <- function(f) {
+      later::later(function() found <<- f(), 0)
+      while (!later::loop_empty()) later::run_now(1)
+      found
+    }
+    on_exit <- function() {
+      on.exit(found <<- q())
+      stop("something else")
+    }
+    said <- c(
+      nested = deep(200),
+      timed = {system.time(found <- q()); found},
+      handled = withCallingHandlers(q(), condition = function(c) stop("nothing was to be said")),
+      strict = {options(warn = 2); q()},
+      written = {capture.output(found <- q()); found},
+      applied = unique(vapply(1:2, function(s) q(seed = s), "")),
+      leaving = {try(on_exit(), silent = TRUE); found},
+      unread = {delayedAssign("lazy", q()); lazy},
+      called = do.call("fit_ldvae", list(sce, n_latent = 3, n_hidden = 8, max_epochs = 2))$settings$stopped,
+      in_a_loop = if (requireNamespace("later", quietly = TRUE)) later_on(q) else "finished",
+      after_an_error_there = if (requireNamespace("later", quietly = TRUE)) {
+        try(later_on(wrong), silent = TRUE)
+        later_on(q)
+      } else "finished"
+    )
+    errors <- vapply(1:50, function(i) tryCatch(wrong(), error = conditionMessage), "")
+    cat(toString(names(said)[said != "finished"]), unique(errors), length(errors), q(), sep = "|")
+"""
+
+
+def test_loops_handlers_and_fifty_errors():
+    said, also = script(AROUND).communicate(timeout=300)
+    assert said == "|`seed` must be a whole number of at least 0 and at most 4294967295, not -1.|50|finished"
+    assert also == ""
