@@ -122,9 +122,17 @@ def null_pvalues(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found, columns=["where", "p-values", "below .05", "KS p"])
 
 
+def chosen(rows: pd.DataFrame) -> pd.DataFrame:
+    """Two choices, on data that had no part in them: a line per data set and setting."""
+    part = rows[rows["section"] == "choices"]
+    keys = ["setting", "method"]
+    wide = part.pivot_table(index=keys, columns="measure", values="value", sort=False).reset_index()
+    return wide.rename_axis(columns=None)
+
+
 def everything(rows: pd.DataFrame) -> pd.DataFrame:
     """All measures, pooled over seeds."""
-    kept = rows[rows["section"] != "null p-values"]
+    kept = rows[~rows["section"].isin(["null p-values", "choices"])]
     keys = ["section", "measure", "setting", "method"]
     return kept.groupby(keys, sort=True).apply(pooled, include_groups=False).reset_index()
 
@@ -172,6 +180,8 @@ def write(rows: pd.DataFrame, folder: Path) -> bool:
         "`measured` is pooled over data sets (weighted by `over`: genes, programs or runs), `error` its standard error",
         "over them.", "", markdown(found), "",
         "## P-values of programs where there is none", "", markdown(null_pvalues(rows)), "",
+        "## Learning rate and start of the batches, on data that had no part in choosing them", "",
+        markdown(chosen(rows)), "",
         "## Everything", "", markdown(everything(rows)), "",
     ]  # fmt: skip
     (folder / "table.md").write_text("\n".join(text), encoding="utf-8")
