@@ -50,7 +50,7 @@ def programs(seed: int) -> list[Row]:
     rows = [Row("null p-values", "no program", setting, "ldvae", seed, p) for p in found["pval"]]
     return [
         *rows,
-        Row("nulls", "any program called where there is none", setting, "ldvae", seed, found["called"].any()),
+        Row("nulls", "any program called where there is none", setting, "ldvae", seed, float(found["called"].any())),
     ]
 
 

@@ -72,7 +72,7 @@ def tasks(quick: bool, data: Path | None, scvi: bool) -> list[Task]:
     out += [("expression, donors", expression.donors, (s,)) for s in range(301, 307)]
     out += [("nulls", nulls.halves, (s,)) for s in range(301, 307)]
     out += [("nulls", nulls.programs, (s,)) for s in range(301, 311)]
-    out += [("donors", nulls.donors, (s,)) for s in range(301, 311)]
+    out += [("donors", nulls.donors, (s,)) for s in range(301, 331)]
     return out
 
 

@@ -295,8 +295,6 @@ def _heldout(ax: plt.Axes, rows: pd.DataFrame) -> None:
                     label=name if method == own.index[0] else None,
                 )
     ax.axvline(0, color="black", linewidth=0.6)
-    ax.set(
-        yticks=range(len(methods)), yticklabels=methods, xlabel="held out: nats per cell over LinearSCVI"
-    )
+    ax.set(yticks=range(len(methods)), yticklabels=methods, xlabel="held out: nats per cell over LinearSCVI")
     if sets:
         ax.legend(frameon=False, fontsize=7)
