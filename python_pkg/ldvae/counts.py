@@ -165,9 +165,10 @@ def _block_to_csr(block: Any, where: str) -> sp.csr_matrix:
         _check_structure(block, where)
         block = block.tocsr()
         _check_values(block.data, where)
-        if not block.has_canonical_format:
+        if not block.has_canonical_format or np.count_nonzero(block.data) < len(block.data):
             block = block.copy()
             block.sum_duplicates()
+            block.eliminate_zeros()  # what training counts as an entry is at least 1
     else:
         block = np.asarray(block)
         _check_values(block.reshape(-1), where)
