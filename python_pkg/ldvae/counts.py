@@ -66,12 +66,13 @@ class Labels:
 
 
 def _names(index: pd.Index, what: str, remedy: str) -> np.ndarray:
-    if not index.is_unique:
-        twice = index[index.duplicated()].unique()
+    names = pd.Index([str(name) for name in index], dtype=object)
+    if not names.is_unique:
+        twice = names[names.duplicated()].unique()
         raise ValueError(
             f"`adata` has repeated {what} names ({checks.shown(twice)}); make them unique, e.g. by {remedy}."
         )
-    return index.to_numpy().astype(str).astype(object)
+    return names.to_numpy()
 
 
 def _anndata(adata: Any) -> AnnData:
