@@ -222,6 +222,7 @@ _WORDS = [
     (r"\{'P0': 3\}", "c(P0 = 3)"),
     (r"\b(estimand)='", r"\1 = '"),
     (r"\bmust be boolean\b", "must be logical"),
+    (r"the value -2\.14748e\+09", "the value NA"),  # as R keeps a missing integer
     (r"\binf\b", "Inf"),
     (r"\bnan\b", "NaN"),
     (r"\bTrue\b", "TRUE"),
