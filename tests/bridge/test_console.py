@@ -139,6 +139,24 @@ AROUND = """
 """
 
 
+FORKED = """
+    sce <- simulate_counts(n_cells = 100, n_genes = 30, program_size = 6, n_populations = 2)
+    q <- function(...) fit_ldvae(sce, n_latent = 3, n_hidden = 8, max_epochs = 2)$settings$stopped
+    said <- parallel::mclapply(1:2, function(i) tryCatch(q(), error = conditionMessage), mc.cores = 2)
+    cat(unique(unlist(said)), q(), sep = "|")
+"""
+REFUSED = (
+    "This is a forked process, in which torch would hang with several threads; start the worker afresh "
+    "(parallel::makeCluster), or start R with the environment variable OMP_NUM_THREADS=1."
+)
+
+
+@pytest.mark.parametrize(("threads", "said"), [("1", "finished"), ("2", REFUSED)])
+def test_forked_workers(threads, said, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    assert script(FORKED).communicate(timeout=300)[0] == f"{said}|finished"
+
+
 def test_loops_handlers_and_fifty_errors():
     said, also = script(AROUND).communicate(timeout=300)
     assert said == "|`seed` must be a whole number of at least 0 and at most 4294967295, not -1.|50|finished"
