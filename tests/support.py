@@ -76,6 +76,12 @@ def assert_finite(table, but=()):
             assert name in but or not np.isnan(values).any(), name
 
 
+def all_stored(x):
+    """A sparse matrix that stores every entry, zeros too."""
+    n, m = x.shape
+    return sp.csr_matrix((x.ravel(), np.tile(np.arange(m), n), np.arange(0, x.size + 1, m)), shape=x.shape)
+
+
 def mutations(raw, path, n, seed):
     """Write `n` damaged copies of a saved fit and load each: refused with a sentence, or the very same fit.
 

@@ -122,6 +122,9 @@ def test_strings():
     assert checks.strings("g", np.array(["b", "a"])) == ["b", "a"]
     assert {type(v) for v in checks.strings("g", np.array(["b", "a"]))} == {str}
     assert checks.strings("g", ()) == []
+    many = [f"g{i:02}" for i in range(40)]
+    assert checks.strings("g", set(many)) == checks.strings("g", frozenset(many)) == many
+    assert checks.strings("g", {"b": 1, "a": 2}.keys()) == ["b", "a"]
     assert sentence(TypeError, checks.strings, "g", 3) == "`g` must be a list of names, not 3."
     assert sentence(TypeError, checks.strings, "g", ["a", 2]) == "`g` must be a list of names, but 2 is a int."
     assert sentence(ValueError, checks.strings, "g", list("abcab")) == "`g` names 'a', 'b' more than once."

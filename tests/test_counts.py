@@ -302,6 +302,14 @@ def test_repeated_names():
     assert "repeated cell names" in sentence(ValueError, read_cells, adata)
 
 
+def test_names_are_what_they_read_as():
+    adata = adata_of(DENSE)
+    adata.var_names = pd.MultiIndex.from_arrays([adata.var_names, adata.var_names])
+    adata.obs_names = [f"c{i}" + "\0" * i for i in range(adata.n_obs)]  # which an array of numpy would cut off
+    found = read_counts(adata)
+    assert found.genes[0] == "('g0', 'g0')" and found.cells.tolist() == adata.obs_names.tolist()
+
+
 @pytest.mark.parametrize(
     ("genes", "error", "message"),
     [

@@ -17,7 +17,7 @@ import ldvae
 from ldvae import fit as fit_module
 from ldvae.files import write_arrays
 from ldvae.model import Config
-from support import KILLED_SAVES, child, is_sentence, mutations
+from support import KILLED_SAVES, child, fingerprint_of_fit, is_sentence, mutations
 
 OLD = sorted((Path(__file__).parent / "data").glob("fit-*.safetensors"))
 
@@ -264,6 +264,16 @@ def test_writing_reaches_the_disk_before_the_name_changes(tmp_path, monkeypatch)
         monkeypatch.setattr(os, name, lambda *a, name=name, call=call: (done.append(name), call(*a))[1])
     ldvae.save_fit(ldvae.load_fit(OLD[-1]), tmp_path / "x")
     assert done == ["fsync", "replace", "fsync"]  # the file, its name, the folder
+
+
+def test_a_link_leads_where_it_did(tmp_path, raw):
+    fit, there = ldvae.load_fit(OLD[-1]), tmp_path / "there"
+    there.mkdir()
+    (tmp_path / "link").symlink_to(there / "fit")
+    for _ in range(2):  # to nothing yet, then to a file
+        ldvae.save_fit(fit, tmp_path / "link")
+        assert (tmp_path / "link").is_symlink() and fingerprint_of_fit(ldvae.load_fit(there / "fit"))
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["fit", "link", "there"]
 
 
 def test_a_save_that_is_killed_leaves_the_old_file_or_the_new(tmp_path):

@@ -11,7 +11,7 @@ import pytest
 import scipy.sparse as sp
 
 import ldvae
-from support import assert_finite, fingerprint
+from support import all_stored, assert_finite, fingerprint
 
 QUICK = dict(n_latent=3, n_hidden=8, max_epochs=30, batch_size=32, progress=False, device="cpu", seed=0)
 # what the help says may be missing
@@ -94,6 +94,16 @@ def test_one_enormous_cell(easy):
     calm = answers(ldvae.fit_ldvae(easy, **QUICK), easy)
     # one cell of 240 does not make the fold changes
     assert fold_changes(found).median() < 3 * fold_changes(calm).median() + 0.5
+
+
+def test_zeros_that_a_sparse_matrix_stores_are_zeros(easy):
+    stored, x = easy.copy(), easy.X.toarray()
+    stored.X = all_stored(x)
+    assert stored.X.has_canonical_format and stored.X.nnz == x.size and np.array_equal(stored.X.toarray(), x)
+    before = stored.X.data.tobytes()
+    found, wanted = (ldvae.fit_ldvae(adata, **QUICK).weights for adata in (stored, easy))
+    assert all(np.array_equal(found[name], wanted[name]) for name in wanted)
+    assert stored.X.data.tobytes() == before
 
 
 def test_counts_up_to_a_million(easy):

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import ldvae
-from support import assert_finite, fingerprint, is_sentence
+from support import all_stored, assert_finite, fingerprint, is_sentence
 
 N_GENES = 12
 GENES = [f"g{j}" for j in range(N_GENES)]
@@ -44,7 +44,7 @@ def data(n_cells, genes, seed=0):
 
 @pytest.fixture(scope="module")
 def fit():
-    adata = data(200, GENES)
+    adata = data(400, GENES)
     return ldvae.fit_ldvae(
         adata, batch_key="batch", n_latent=2, n_hidden=8, max_epochs=40, batch_size=32, progress=False, device="cpu"
     )
@@ -55,7 +55,7 @@ values = st.one_of(
     st.integers(0, 5), st.integers(0, 5), st.integers(0, 5), st.sampled_from([0, 0, 40, 1000, 10**6]),
 )  # fmt: skip
 wrong = st.sampled_from([-1.0, 0.5, np.nan, np.inf, 1e30])
-containers = st.sampled_from([np.asarray, np.asfortranarray, sp.csr_matrix, sp.csc_matrix, sp.csr_array])
+containers = st.sampled_from([np.asarray, np.asfortranarray, sp.csr_matrix, sp.csc_matrix, sp.csr_array, all_stored])
 dtypes = st.sampled_from(["float32", "float64", "int32", "int64", "uint32"])
 words = st.sampled_from(["a", "b", "a", "b", "a", "b", "c", "c", None, "", "é", "rest"])
 numbers = st.one_of(st.floats(allow_nan=True, allow_infinity=True), st.integers(-3, 3), st.just(np.nan))

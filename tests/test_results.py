@@ -66,6 +66,8 @@ def test_top_genes_writes_gene_sets_up_and_down_apart(tmp_path):
     )
     top_genes(long, gmt=str(tmp_path / "x.gmt"))
     assert (tmp_path / "x.gmt").read_text() == "A_within_own_1_up\tldvae\tb\ta\n"
+    top_genes(long.assign(gene=["a", "\udcff"]), gmt=tmp_path / "x.gmt")  # as h5py reads a byte that is no text
+    assert (tmp_path / "x.gmt").read_bytes().count(b"\xff") == 1
     top_genes(long.astype({"population": "category"})[:0], gmt=tmp_path / "x.gmt")
     assert (tmp_path / "x.gmt").read_text() == ""
     with pytest.raises(TypeError, match=r"^`gmt` must be the name of a file, not 3\.$"):

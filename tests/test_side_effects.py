@@ -17,6 +17,7 @@ import pytest
 import torch
 
 import ldvae
+from ldvae import train
 from support import MANY_FITS, child, fingerprint, fingerprint_of_fit
 
 QUICK = dict(n_latent=3, n_hidden=8, max_epochs=40, batch_size=32, progress=False, device="cpu", seed=4)
@@ -124,6 +125,78 @@ STRICT = {
 def test_strict_settings_are_borne(adata, wanted, name):
     with STRICT[name]():
         assert work(adata) == wanted
+
+
+@pytest.mark.parametrize("without", [torch.no_grad, torch.inference_mode])
+def test_gradients_that_are_off_are_on_for_training_alone(adata, wanted, without):
+    with without():
+        before = state()
+        assert work(adata) == wanted
+        assert state() == before
+
+
+def test_gradients_that_an_interrupt_left_off_are_on_again(adata, monkeypatch):
+    """Ctrl-C may fall into the exit of `torch.no_grad`, where gradients were not yet on again."""
+    held_out = train._held_out_elbo
+
+    def interrupted(*args):
+        found = held_out(*args)
+        if seen:
+            torch.set_grad_enabled(False)
+            raise KeyboardInterrupt
+        seen.append(found)
+        return found
+
+    seen = []
+    monkeypatch.setattr(train, "_held_out_elbo", interrupted)
+    assert ldvae.fit_ldvae(adata, **QUICK).info["stopped"] == "interrupted"
+    assert torch.is_grad_enabled()
+
+
+@contextlib.contextmanager
+def default_dtype(dtype):
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+FOREIGN = {
+    "of torch.float64; call torch.set_default_dtype(torch.float32)": lambda: default_dtype(torch.float64),
+    "on meta; call torch.set_default_device('cpu')": lambda: torch.device("meta"),
+    "in half precision; leave the block of torch.autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
+}
+
+
+@pytest.mark.parametrize("said", FOREIGN)
+def test_tensors_of_another_kind_are_refused(adata, tmp_path, said):
+    fit = ldvae.fit_ldvae(adata, **QUICK)
+    kinds = dict(groupby="population", kind="between")
+    de = dict(groupby="population")
+    with FOREIGN[said]():
+        for ask in (
+            lambda: ldvae.fit_ldvae(adata, **QUICK),
+            lambda: ldvae.get_latent(fit, adata[:50].copy()),
+            lambda: ldvae.get_expression(fit, adata, genes=["G1"]),
+            lambda: ldvae.population_loadings(fit, adata, **kinds),
+            lambda: ldvae.population_loadings(fit, adata, **kinds | {"kind": "within"}),
+            lambda: ldvae.differential_expression(fit, adata, **de),
+            lambda: ldvae.differential_expression(fit, adata, estimand="cell", **de),
+            lambda: ldvae.differential_contributions(fit, adata, group1="P0", **de),
+        ):
+            with pytest.raises(RuntimeError) as caught:
+                ask()
+            assert str(caught.value) == f"torch must make new tensors of 32-bit numbers on the CPU, not {said} first."
+        ldvae.save_fit(fit, tmp_path / "fit")
+        assert ldvae.get_loadings(ldvae.load_fit(tmp_path / "fit")).equals(ldvae.get_loadings(fit))
+
+
+def test_a_process_without_standard_error_shows_no_progress(adata, monkeypatch):
+    """As a program of Windows without a console."""
+    monkeypatch.setattr("sys.stderr", None)
+    fit = ldvae.fit_ldvae(adata, **QUICK | {"progress": True})
+    assert len(ldvae.population_loadings(fit, adata, groupby="population", kind="within"))
 
 
 def test_global_random_state_is_never_drawn_from(adata, monkeypatch):

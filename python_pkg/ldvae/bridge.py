@@ -222,6 +222,7 @@ _WORDS = [
     (r"\{'P0': 3\}", "c(P0 = 3)"),
     (r"\b(estimand)='", r"\1 = '"),
     (r"\bmust be boolean\b", "must be logical"),
+    (r"the value -2\.14748e\+09", "the value NA"),  # as R keeps a missing integer
     (r"\binf\b", "Inf"),
     (r"\bnan\b", "NaN"),
     (r"\bTrue\b", "TRUE"),
@@ -239,6 +240,10 @@ _WORDS = [
     (r"\bis a (int|float)\b", "is a number"),
     (r"(?<![\w.'])(-?\d+)\.0(?![\w'])(?!\.\d)", r"\1"),
     (r"\ba list of names\b", "a character vector"),
+    (
+        r"\('spawn', or a cluster of new processes\), or call torch\.set_num_threads\(1\) in it first\.",
+        "(parallel::makeCluster), or start R with the environment variable OMP_NUM_THREADS=1.",
+    ),
 ]
 
 

@@ -109,7 +109,7 @@ def choice(name: str, value: Any, choices: Sequence[str]) -> str:
 
 
 def strings(name: str, value: Any) -> list[str]:
-    """A list of different strings; a single string counts as a list of one."""
+    """A list of different strings, a set in order; a single string counts as a list of one."""
     value = _scalar(value)
     if isinstance(value, str):
         return [str(value)]
@@ -121,7 +121,8 @@ def strings(name: str, value: Any) -> list[str]:
         raise TypeError(f"`{name}` must be a list of names, but {brief(wrong[0])} is a {type(wrong[0]).__name__}.")
     if len(set(values)) < len(values):
         raise ValueError(f"`{name}` names {shown(sorted({v for v in values if values.count(v) > 1}))} more than once.")
-    return [str(v) for v in values]
+    # the order of a set differs from one process to the next
+    return [str(v) for v in (sorted(values) if isinstance(value, set | frozenset) else values)]
 
 
 def path(name: str, value: Any) -> str:

@@ -66,12 +66,13 @@ class Labels:
 
 
 def _names(index: pd.Index, what: str, remedy: str) -> np.ndarray:
-    if not index.is_unique:
-        twice = index[index.duplicated()].unique()
+    names = pd.Index([str(name) for name in index], dtype=object)
+    if not names.is_unique:
+        twice = names[names.duplicated()].unique()
         raise ValueError(
             f"`adata` has repeated {what} names ({checks.shown(twice)}); make them unique, e.g. by {remedy}."
         )
-    return index.to_numpy().astype(str).astype(object)
+    return names.to_numpy()
 
 
 def _anndata(adata: Any) -> AnnData:
@@ -165,9 +166,10 @@ def _block_to_csr(block: Any, where: str) -> sp.csr_matrix:
         _check_structure(block, where)
         block = block.tocsr()
         _check_values(block.data, where)
-        if not block.has_canonical_format:
+        if not block.has_canonical_format or np.count_nonzero(block.data) < len(block.data):
             block = block.copy()
             block.sum_duplicates()
+            block.eliminate_zeros()  # what training counts as an entry is at least 1
     else:
         block = np.asarray(block)
         _check_values(block.reshape(-1), where)

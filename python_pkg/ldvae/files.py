@@ -28,13 +28,14 @@ class DamagedFile(ValueError):
 def replacing(path: Any, what: str, name: str = "path") -> Iterator[Path]:
     """The name of a file to write, which then takes the place of `path`: a crash leaves the old file or the new one."""
     file = Path(checks.new_file(name, path))
-    temporary = file.with_name(file.name + ".part")
+    target = Path(os.path.realpath(file))  # a link goes on to lead where it did
+    temporary = target.with_name(target.name + ".part")
     try:
         yield temporary
         with temporary.open("rb") as handle:
             os.fsync(handle.fileno())
-        os.replace(temporary, file)
-        _sync_folder(file.parent)
+        os.replace(temporary, target)
+        _sync_folder(target.parent)
     except OSError as error:
         reason = error.strerror or error
         raise OSError(f"`{name}`: the {what} could not be written to {checks.brief(str(file))} ({reason}).") from None

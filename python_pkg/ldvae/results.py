@@ -154,7 +154,7 @@ def top_genes(loadings: pd.DataFrame, *, n: int = 10, gmt: str | os.PathLike[str
         names = pd.Series(["_".join(parts) for parts in labels], dtype=object)
         with (
             replacing(gmt, "gene sets", "gmt") as temporary,
-            temporary.open("w", encoding="utf-8", newline="\n") as file,
+            temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="\n") as file,
         ):
             for name, genes in first["gene"].groupby(names, sort=False):
                 file.write("\t".join([str(name), "ldvae", *genes]) + "\n")

@@ -137,6 +137,11 @@ cell_column <- function(key, argument, data, x) {
     stop(sprintf("`%s`: the column '%s' must hold labels or numbers, not a %s.", argument, key, class(value)[1]),
          call. = FALSE)
   }
+  words <- as.character(if (is.factor(value)) levels(value) else if (is.character(value)) value)
+  if (!l10n_info()[["Latin-1"]] && any(Encoding(words) == "unknown" & !validUTF8(words))) {
+    stop(sprintf("`%s`: the column '%s' must hold text of a known encoding; see iconv().", argument, key),
+         call. = FALSE)
+  }
   left_out <- sum(is.na(value))
   if (left_out && argument %in% c("groupby", "key", "within", "sample_key")) {
     message(sprintf("%d of %d cells have no '%s' and take no part.", left_out, length(value), key))

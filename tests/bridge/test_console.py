@@ -7,6 +7,7 @@ import signal
 import subprocess
 import textwrap
 import time
+from random import Random
 
 import pytest
 
@@ -63,6 +64,19 @@ def test_progress_shows_and_an_interrupt_returns_the_best_fit_so_far(console):
     # the session is as good as before
     console.send("again <- fit_ldvae(sce, max_epochs = 2, progress = FALSE); again$settings$stopped")
     assert "ldvae:" not in console.until('"finished"')
+
+
+def test_the_session_survives_an_interrupt_at_any_moment(console):
+    random = Random(0)
+    for _ in range(30):
+        console.send("fit <- fit_ldvae(sce[1:100, 1:300], max_epochs = 50000, early_stopping = FALSE)")
+        for _ in range(random.randint(1, 6)):
+            console.until("ELBO per cell")
+        time.sleep(random.uniform(0, 0.03))  # an epoch or two: any moment in one
+        os.write(console.terminal, b"\x03")
+        console.until("Interrupted: this is the fit of the best epoch so far")
+    console.send('cat(fit_ldvae(sce, max_epochs = 2, progress = FALSE)$settings$stopped, "again\\n")')
+    console.until("finished again")
 
 
 def test_an_interrupt_of_anything_else_returns_to_the_prompt(console):
@@ -137,6 +151,24 @@ AROUND = """
     errors <- vapply(1:50, function(i) tryCatch(wrong(), error = conditionMessage), "")
     cat(toString(names(said)[said != "finished"]), unique(errors), length(errors), q(), sep = "|")
 """
+
+
+FORKED = """
+    sce <- simulate_counts(n_cells = 100, n_genes = 30, program_size = 6, n_populations = 2)
+    q <- function(...) fit_ldvae(sce, n_latent = 3, n_hidden = 8, max_epochs = 2)$settings$stopped
+    said <- parallel::mclapply(1:2, function(i) tryCatch(q(), error = conditionMessage), mc.cores = 2)
+    cat(unique(unlist(said)), q(), sep = "|")
+"""
+REFUSED = (
+    "This is a forked process, in which torch would hang with several threads; start the worker afresh "
+    "(parallel::makeCluster), or start R with the environment variable OMP_NUM_THREADS=1."
+)
+
+
+@pytest.mark.parametrize(("threads", "said"), [("1", "finished"), ("2", REFUSED)])
+def test_forked_workers(threads, said, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    assert script(FORKED).communicate(timeout=300)[0] == f"{said}|finished"
 
 
 def test_loops_handlers_and_fifty_errors():

@@ -141,7 +141,16 @@ test_that("objects that are not what they should be get one sentence", {
   sce$matrix <- matrix(0, 400, 2)
   expect_identical(error_of(associate_factors(fitted(), sce, key = "matrix")),
                    "`key`: the column 'matrix' must hold labels or numbers, not a matrix.")
+  for (text in list(c("\xe9", "a"), factor(c("\xe9", "a"), levels = c("a", "\xe9")))) {
+    sce$text <- rep(text, 200)
+    expect_identical(error_of(quick_fit(sce, batch_key = "text")),
+                     "`batch_key`: the column 'text' must hold text of a known encoding; see iconv().")
+  }
   counts <- counts_of_simulated()
+  expect_identical(error_of(quick_fit(array(NA_integer_, dim(counts), dimnames(counts)))), paste(
+    "the counts of `x` must hold raw counts (whole numbers, zero or more), but has the value NA;",
+    "if the counts are in another assay, name it with `assay`."
+  ))
   expect_identical(error_of(quick_fit(counts, batch_key = "batch")),
                    "`batch_key` must name a column of `cell_data`, which has none, not 'batch'.")
   expect_identical(error_of(quick_fit(counts, cell_data = data.frame(a = 1:3))),
