@@ -63,7 +63,8 @@ _EXAMPLES = {
     "program-scores": ["ldvae program-scores fit.ldvae counts.h5ad --groupby cell_type -o scores.parquet"],
     "de": [
         "ldvae de fit.ldvae counts.h5ad --groupby cell_type -o de.parquet",
-        "ldvae de fit.ldvae counts.h5ad --groupby treatment --within cell_type --sample-key donor -o de.csv",
+        "ldvae de fit.ldvae counts.h5ad --groupby treatment --group1 treated --within cell_type --sample-key donor "
+        "-o de.csv",
     ],
     "contributions": ["ldvae contributions fit.ldvae counts.h5ad --groupby cell_type --group1 'B cells' -o why.csv"],
     "associate": ["ldvae associate fit.ldvae counts.h5ad --key treatment --sample-key donor -o association.csv"],
