@@ -102,10 +102,25 @@ def test_the_prior_of_training_is_taken_out_before_shrinkage():
         model.loadings_log_variance.fill_(-20.0)
     basis, estimate, error = before_shrinkage(model, counts, z, variance)
     without, loadings, flat = before_shrinkage(*planted(prior="none")[:4])
-    assert np.allclose(basis.loadings, without.loadings, atol=1e-5) and np.allclose(loadings, without.loadings)
+    assert np.allclose(basis.loadings, without.loadings, atol=1e-5)
+    assert np.allclose(loadings - loadings.mean(0), without.loadings, atol=1e-5)  # which are centred
     assert np.allclose(error, flat, rtol=0.03)
     # the canonical basis is nearly the model's own here, so the prior of a loading is close to the column's mean square
     assert np.allclose(estimate, loadings * (1 + flat**2 / (loadings**2).mean(0)), rtol=0.1, atol=1e-3)
+
+
+def test_genes_without_counts_have_no_loadings(two_factors):
+    adata, _ = two_factors
+    x = adata.X.toarray()
+    x[:, :4], x[:, 4] = 0, 0
+    x[5, 4] = 1
+    few = adata.copy()
+    few.X = sp.csr_matrix(x)
+    fit = fit_ldvae(few, n_latent=10, n_hidden=64, max_epochs=20, progress=False, device="cpu")
+    loadings = fit.factors["loadings"][:, fit.factors["active"]]
+    assert loadings.shape[1] > 0
+    assert np.abs(loadings[:5]).max() < 0.3 * np.abs(loadings).max()
+    assert (fit.factors["loadings_lfsr"][:5] > 0.2).all()
 
 
 def test_loadings_are_posterior_means_under_an_adaptive_prior():

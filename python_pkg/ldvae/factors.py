@@ -68,7 +68,7 @@ def describe_factors(
 def _estimates(
     model: LDVAE, counts: SparseCounts, basis: Canonical, z: np.ndarray, z_variance: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Loadings before shrinkage and their standard errors, supported factors × genes, natural-log units.
+    """Loadings before shrinkage and centring, and their standard errors: supported factors × genes, natural-log units.
 
     Their posterior given the latent positions has the precision H_g + prior, with the Fisher information
     H_g = sum over cells of w [1, f][1, f]ᵀ, w = mu theta / (mu + theta) (in expectation over f). Taking the normal
@@ -80,7 +80,9 @@ def _estimates(
     prior = _prior_variance(model, basis)[:n_active]
     variance = np.minimum(_posterior_std(model, counts, basis, z, z_variance, prior) ** 2, 0.999 * prior)
     error2 = variance * prior / (prior - variance)
-    return (basis.loadings[:, :n_active] * (1 + error2 / prior)).T, np.sqrt(error2).T
+    # not centred: the prior is about zero where training has it, so that a gene without counts stays there
+    loadings = linear_map(model, z, z_variance) @ np.linalg.pinv(basis.rotation).T[:, :n_active]
+    return (loadings * (1 + error2 / prior)).T, np.sqrt(error2).T
 
 
 def _prior_variance(model: LDVAE, basis: Canonical) -> np.ndarray:
