@@ -66,13 +66,13 @@ class Labels:
 
 
 def _names(index: pd.Index, what: str, remedy: str) -> np.ndarray:
-    names = pd.Index([str(name) for name in index], dtype=object)
-    if not names.is_unique:
-        twice = names[names.duplicated()].unique()
+    names = np.array([str(name) for name in index], dtype=object)
+    if not (found := pd.Index(names)).is_unique:
+        twice = found[found.duplicated()].unique()
         raise ValueError(
             f"`adata` has repeated {what} names ({checks.shown(twice)}); make them unique, e.g. by {remedy}."
         )
-    return names.to_numpy()
+    return names
 
 
 def _anndata(adata: Any) -> AnnData:
