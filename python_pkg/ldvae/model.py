@@ -12,7 +12,7 @@ from torch import nn
 from .data import Minibatch
 from .distributions import LIKELIHOODS, kl_normal, kl_shrinkage, log_likelihood
 
-__all__ = ["CHOICES", "Config", "LDVAE", "refuse_fork", "weight_shapes"]
+__all__ = ["CHOICES", "Config", "LDVAE", "refuse_surroundings", "weight_shapes"]
 
 _HOME = os.getpid()  # the process that imported torch
 
@@ -204,20 +204,35 @@ class _Affine(torch.autograd.Function):
         return (weights.T.contiguous() @ g.T).T, (features.T @ g).T, g.sum(0)
 
 
-def refuse_fork() -> None:
-    """A forked process has none of the threads that torch believes to have, and would wait for them for ever."""
+def refuse_surroundings() -> None:
+    """Refuse a process in which torch would hang, and what was told torch about every tensor, ours among them.
+
+    A forked process has none of the threads that torch believes to have, and would wait for them for ever.
+    """
     if os.getpid() != _HOME and torch.get_num_threads() > 1:
         raise RuntimeError(
             "This is a forked process, in which torch would hang with several threads; start the worker afresh "
             "('spawn', or a cluster of new processes), or call torch.set_num_threads(1) in it first."
         )
+    dtype, device = torch.get_default_dtype(), torch.get_default_device()
+    half = any(torch.is_autocast_enabled(kind) for kind in ("cpu", "cuda"))
+    for wrong, found, remedy in (
+        (dtype != torch.float32, f"of {dtype}", "call torch.set_default_dtype(torch.float32)"),
+        (device.type != "cpu", f"on {device}", "call torch.set_default_device('cpu')"),
+        (half, "in half precision", "leave the block of torch.autocast"),
+    ):
+        if wrong:
+            raise RuntimeError(
+                f"torch must make new tensors of 32-bit numbers on the CPU, not {found}; {remedy} first."
+            )
 
 
 def weight_shapes(config: Config) -> dict[str, tuple[tuple[int, ...], str]]:
     """Shape and type of every parameter of a model, without the memory for it."""
     with torch.device("meta"):
         state = LDVAE(config, torch.Generator()).state_dict()
-    return {name: (tuple(value.shape), str(value.dtype).removeprefix("torch.")) for name, value in state.items()}
+    kind = {name: "float32" if value.is_floating_point() else "int64" for name, value in state.items()}
+    return {name: (tuple(value.shape), kind[name]) for name, value in state.items()}
 
 
 def _linear(n_in: int, n_out: int, generator: torch.Generator) -> nn.Linear:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from dataclasses import dataclass, replace
 
@@ -120,7 +121,7 @@ def prepare(fit: Fit, cells: Cells, labels: Labels, samples: Labels | None, seed
         theta = np.full_like(theta, 1e4)
     populations = []
     named = zip(labels.levels, members, strict=True)
-    for name, rows in tqdm(named, "local models", len(members), leave=False, disable=None):
+    for name, rows in tqdm(named, "local models", len(members), leave=False, disable=None if sys.stderr else True):
         if name in small:
             continue
         rows = np.sort(np.random.default_rng(seed).permutation(rows)[:_MOST_CELLS])
@@ -203,7 +204,7 @@ def own_programs(setting: Setting, n_programs: int, reference: list[str] | None 
     """
     n_genes = len(setting.shared.loadings)
     programs = []
-    for i, p in enumerate(tqdm(setting.populations, "own programs", leave=False, disable=None)):
+    for i, p in enumerate(tqdm(setting.populations, "own programs", leave=False, disable=None if sys.stderr else True)):
         nuisance = setting.shared.loadings[p.genes]
         for k in range(n_programs):
             local = p.local.given(nuisance)

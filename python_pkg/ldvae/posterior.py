@@ -13,7 +13,7 @@ from .counts import Counts, read_counts
 from .data import SparseCounts, design_matrix
 from .distributions import log_expression
 from .fit import Fit
-from .model import LDVAE, refuse_fork
+from .model import LDVAE, refuse_surroundings
 
 __all__ = ["Cells", "design_offset", "encode", "latent_moments", "linear_map", "log_rho", "read_data", "rebuild"]
 
@@ -34,7 +34,7 @@ class Cells:
 
 def rebuild(fit: Fit) -> LDVAE:
     """The model of a fit, ready for inference on the CPU."""
-    refuse_fork()
+    refuse_surroundings()
     model = LDVAE(fit.config, torch.Generator().manual_seed(0))
     model.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in fit.weights.items()})
     model.eval()

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import os
+import sys
 import time
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -17,7 +18,7 @@ from tqdm import tqdm
 from .checks import brief, new_file
 from .data import SparseCounts
 from .files import DamagedFile, read_arrays, write_arrays
-from .model import LDVAE, Config, refuse_fork
+from .model import LDVAE, Config, refuse_surroundings
 
 __all__ = ["Schedule", "Trained", "pick_device", "schedule_for", "train", "training_bytes"]
 
@@ -114,7 +115,7 @@ def train(
     RuntimeError
         If the loss is no longer finite.
     """
-    refuse_fork()
+    refuse_surroundings()
     device = counts.device
     model = LDVAE(config, torch.Generator().manual_seed(seed)).to(device)
     with torch.no_grad():
@@ -139,8 +140,8 @@ def train(
     resumed = checkpoint is not None and state.load(checkpoint)
     saved_at, stopped, step = time.monotonic(), "finished", state.epoch * steps_per_epoch
     bar = tqdm(
-        total=schedule.max_epochs, initial=state.epoch, disable=None if progress else True, unit="epoch", desc="ldvae",
-        postfix="continued from checkpoint" if resumed else None, dynamic_ncols=True,
+        total=schedule.max_epochs, initial=state.epoch, disable=None if progress and sys.stderr else True,
+        unit="epoch", desc="ldvae", postfix="continued from checkpoint" if resumed else None, dynamic_ncols=True,
     )  # fmt: skip
     try:
         while state.epoch < schedule.max_epochs:

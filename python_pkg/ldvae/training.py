@@ -25,6 +25,7 @@ __all__ = ["fit_ldvae"]
 _COUNTS = 10.0  # with which a batch starts as all cells are: few counts say little
 
 
+@torch.inference_mode(False)  # gradients, whatever the user turned off or an interrupt left off
 def fit_ldvae(
     adata: Any,
     *,
