@@ -132,6 +132,8 @@ def draw(rows: pd.DataFrame, path: Path) -> None:
             size = part["setting"].str.split(" ").str[1].str.replace(",", "").astype(float)
             ax.loglog(size, part["value"], "o-", color=colour, label=what, markersize=4)
         ax.set(xlabel={"n_cells": "cells", "n_genes": "genes", "n_latent": "factors", "n_groups": "groups"}[name])
+        ax.set_xticks(size, [f"{v:,.0f}" for v in size], fontsize=8)
+        ax.minorticks_off()
     axes[0].set_ylabel("seconds")
     axes[0].legend(frameon=False, fontsize=7)
     figure.savefig(path, dpi=150)
