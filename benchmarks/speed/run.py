@@ -18,6 +18,7 @@ import matplotlib
 import pandas as pd
 import questions
 import training
+from matplotlib.ticker import NullLocator
 from timing import Row
 
 matplotlib.use("Agg")
@@ -133,7 +134,7 @@ def draw(rows: pd.DataFrame, path: Path) -> None:
             ax.loglog(size, part["value"], "o-", color=colour, label=what, markersize=4)
         ax.set(xlabel={"n_cells": "cells", "n_genes": "genes", "n_latent": "factors", "n_groups": "groups"}[name])
         ax.set_xticks(size, [f"{v:,.0f}" for v in size], fontsize=8)
-        ax.minorticks_off()
+        ax.xaxis.set_minor_locator(NullLocator())
     axes[0].set_ylabel("seconds")
     axes[0].legend(frameon=False, fontsize=7)
     figure.savefig(path, dpi=150)
