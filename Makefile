@@ -31,7 +31,7 @@ help:
 	@echo "make test-python, make test-r   one of them"
 	@echo "make test-scvi  from_scvi against scvi-tools, in .venv-scvi"
 	@echo "make validity   are the numbers right: planted truth, nulls, peers, real counts (LDVAE_DATA); 40 minutes or more"
-	@echo "make speed      how fast, beside scvi-tools; about 20 minutes on an idle machine"
+	@echo "make speed      how fast and how large, beside scvi-tools (takes long)"
 	@echo "make docs       the documentation site, into docs/_build/html; tutorials are run"
 	@echo "make dist       sdist and wheel into dist/, and the wheel tried in a clean environment"
 	@echo "make lint       only ruff and mypy"

@@ -61,8 +61,9 @@ def glm_standard_errors(basis, z, x, library, theta, likelihood):
 
 def before_shrinkage(model, counts, z, variance):
     """The canonical basis, and estimates and standard errors of its loadings (genes × factors, natural log)."""
-    basis = canonical_basis(linear_map(model, z, variance), z, variance)
-    estimate, error = factors._estimates(model, counts, basis, z, variance)
+    linear = linear_map(model, z, variance)
+    basis = canonical_basis(linear, z, variance)
+    estimate, error = factors._estimates(model, counts, basis, linear, z, variance)
     return basis, estimate.T, error.T
 
 

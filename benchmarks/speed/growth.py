@@ -106,13 +106,19 @@ def run() -> list[Row]:
     return rows
 
 
+def _alone(code: str, n_cells: int) -> dict[str, float]:
+    """What code prints last, run in a process of its own."""
+    command = [sys.executable, "-c", code, str(Path(__file__).parent), str(n_cells)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
 def memory() -> list[Row]:
     """Memory that a fit takes beyond the data, over the size of the counts; in a process of its own (Linux)."""
     rows = []
     for n_cells in (20_000, 100_000):
-        command = [sys.executable, "-c", MEMORY, str(Path(__file__).parent), str(n_cells)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        found = json.loads(done.stdout.splitlines()[-1])
+        found = _alone(MEMORY, n_cells)
         setting = f"{n_cells:,} × 2,000 ({found['csr']:.0f} MB of counts)"
         rows.append(Row("memory", "a fit takes beside the counts it is given", setting, found["more"], "MB"))
         total = (found["csr"] + found["more"]) / found["csr"]
@@ -124,9 +130,7 @@ def disk() -> list[Row]:
     """Counts that stay on disk: speed beside the same counts in memory, and memory that is not the file's (Linux)."""
     rows = []
     for n_cells in (20_000, 80_000):
-        command = [sys.executable, "-c", DISK, str(Path(__file__).parent), str(n_cells)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        found = json.loads(done.stdout.splitlines()[-1])
+        found = _alone(DISK, n_cells)
         setting = f"{n_cells:,} × 2,000, reading and writing the counts included"
         rows.append(Row("disk", "speed of two epochs from disk over memory", setting, found["ratio"], "×"))
         rows.append(Row("disk", "memory of a fit from disk", setting, found["fit"], "MB"))

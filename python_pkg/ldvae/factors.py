@@ -40,10 +40,11 @@ def describe_factors(
         Gaussian posterior of the training cells.
     """
     z, z_variance = latent_moments(model, mean, variance)
-    basis = canonical_basis(linear_map(model, z, z_variance), z, z_variance)
+    linear = linear_map(model, z, z_variance)
+    basis = canonical_basis(linear, z, z_variance)
     loadings = basis.loadings.copy()
     std, lfsr = np.full_like(loadings, np.nan), np.ones_like(loadings)
-    for j, (estimate, error) in enumerate(zip(*_estimates(model, counts, basis, z, z_variance), strict=True)):
+    for j, (estimate, error) in enumerate(zip(*_estimates(model, counts, basis, linear, z, z_variance), strict=True)):
         # no change is what most genes do; the floor keeps a few deeply counted genes from setting it alone
         shrunk = ash(estimate - weighted_median(estimate, 1 / (error**2 + 0.02**2)), error)
         loadings[:, j], std[:, j], lfsr[:, j] = shrunk.mean, shrunk.std, shrunk.lfsr
@@ -66,7 +67,7 @@ def describe_factors(
 
 
 def _estimates(
-    model: LDVAE, counts: SparseCounts, basis: Canonical, z: np.ndarray, z_variance: np.ndarray
+    model: LDVAE, counts: SparseCounts, basis: Canonical, linear: np.ndarray, z: np.ndarray, z_variance: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Loadings before shrinkage and centring, and their standard errors: supported factors × genes, natural-log units.
 
@@ -81,7 +82,7 @@ def _estimates(
     variance = np.minimum(_posterior_std(model, counts, basis, z, z_variance, prior) ** 2, 0.999 * prior)
     error2 = variance * prior / (prior - variance)
     # not centred: the prior is about zero where training has it, so that a gene without counts stays there
-    loadings = linear_map(model, z, z_variance) @ np.linalg.pinv(basis.rotation).T[:, :n_active]
+    loadings = linear @ np.linalg.pinv(basis.rotation).T[:, :n_active]
     return (loadings * (1 + error2 / prior)).T, np.sqrt(error2).T
 
 
