@@ -119,9 +119,10 @@ class LDVAE(nn.Module):
         scvi = self.config.encoder == "scvi"
         h = batch.log1p_times(self.input_weight) + self.input_bias
         h = self.input_norm(h + batch.design @ self.input_design if scvi else h)
-        h = _dropout(torch.relu(h), rate, generator)
+        h = _dropout(torch.relu(h), rate, generator, batch)
         for block in self.encoder:
-            h = _dropout(torch.relu(block(torch.cat([h, batch.design], -1) if scvi else h)), rate, generator)
+            h = torch.relu(block(torch.cat([h, batch.design], -1) if scvi else h))
+            h = _dropout(h, rate, generator, batch)
         log_variance = self.log_variance(h)
         if scvi:
             return self.mean(h), (log_variance.exp() + _SCVI_VARIANCE).log()
@@ -164,7 +165,7 @@ class LDVAE(nn.Module):
         """Reconstruction and KL of the latent, summed over the cells of a minibatch (scalars, nats)."""
         c = self.config
         mean, log_variance = self.encode(batch, generator)
-        noise = torch.randn(mean.shape, generator=generator, device=mean.device)
+        noise = batch.random(torch.randn, c.n_latent, generator)
         z = self.latent(mean + noise * (0.5 * log_variance).exp())
         logits = self.decode(z, batch.design, self.sample_loadings(generator) if self.training else None)
         reconstruction = log_likelihood(logits, self.log_theta, self.zero_logit, batch, c.gene_likelihood, c.closed)
@@ -252,8 +253,8 @@ def _norm(width: int) -> nn.BatchNorm1d:
     return nn.BatchNorm1d(width, momentum=0.05, eps=1e-3)
 
 
-def _dropout(x: torch.Tensor, rate: float, generator: torch.Generator | None) -> torch.Tensor:
+def _dropout(x: torch.Tensor, rate: float, generator: torch.Generator | None, batch: Minibatch) -> torch.Tensor:
     if rate == 0.0:
         return x
-    keep = torch.rand(x.shape, generator=generator, device=x.device) >= rate
+    keep = batch.random(torch.rand, x.shape[1], generator) >= rate
     return x * keep / (1 - rate)
