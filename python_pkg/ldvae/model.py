@@ -78,7 +78,8 @@ class LDVAE(nn.Module):
         self.input_weight = nn.Parameter(
             torch.empty(c.n_genes, c.n_hidden).uniform_(-bound, bound, generator=generator)
         )
-        self.input_bias = nn.Parameter(torch.zeros(c.n_hidden))
+        # normalisation takes out what a bias before it adds: trained, it would follow rounding
+        self.input_bias = nn.Parameter(torch.zeros(c.n_hidden), requires_grad=False)
         self.input_norm = _norm(c.n_hidden)
         beside = c.n_design if c.encoder == "scvi" else 0
         self.encoder = nn.ModuleList(_block(c.n_hidden + beside, c.n_hidden, generator) for _ in range(c.n_layers - 1))
@@ -246,7 +247,9 @@ def _linear(n_in: int, n_out: int, generator: torch.Generator) -> nn.Linear:
 
 
 def _block(n_in: int, n_out: int, generator: torch.Generator) -> nn.Sequential:
-    return nn.Sequential(_linear(n_in, n_out, generator), _norm(n_out))
+    linear = _linear(n_in, n_out, generator)
+    linear.bias.requires_grad_(False)
+    return nn.Sequential(linear, _norm(n_out))
 
 
 def _norm(width: int) -> nn.BatchNorm1d:
