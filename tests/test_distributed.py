@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,9 @@ import torch
 
 import ldvae
 from ldvae import distributed
+from ldvae.counts import read_counts
+from ldvae.data import SparseCounts
+from ldvae.model import LDVAE, Config
 from ldvae.train import pick_device
 from support import PACKAGE, child
 
@@ -30,19 +34,18 @@ DATA = """
                     early_stopping=False, progress=False)
     folder, rank, counts._PROBE = sys.argv[1], int(os.environ.get("RANK", 0)), 10
 """
-# In two processes, with minibatches of three cells, one has often none of them.
 CASES = {
     "memory": {"size_factor_key": "size"},
     "backed": {"genes": [f"G{i}" for i in range(40)]},
     "disk": {"gene_likelihood": "zinb"},
-    "tiny": {"batch_size": 3, "max_epochs": 2, "decoder": "nonlinear"},
+    "few cells": {"batch_size": 8, "max_epochs": 2, "decoder": "nonlinear"},
 }
 FITS = f"""
     convert, read = counts._block_to_csr, []
     counts._block_to_csr = lambda block, where: read.append(block.shape[0]) or convert(block, where)
     for name, more in {CASES!r}.items():
         cells = anndata.read_h5ad(sys.argv[2], backed="r") if name in ("backed", "disk") else adata
-        if name == "tiny":
+        if name == "few cells":
             cells = adata[:24].copy()
         store._SHARE = 0.0 if name == "disk" else 0.25
         fit = ldvae.fit_ldvae(cells, **settings | more)
@@ -134,6 +137,21 @@ def test_both_processes_go_on_with_the_same_fit(folders, name):
 def test_each_process_reads_its_cells_and_a_few_to_compare(folders, name):
     assert np.load(folders[0] / f"{name}.0.npz")["read"] == 220
     assert [int(np.load(folders[1] / f"{name}.{rank}.npz")["read"]) for rank in (0, 1)] == [110 + 10] * 2
+
+
+def test_a_process_without_a_cell_of_a_minibatch_adds_nothing(simulated):
+    read = read_counts(simulated)
+    ranks = SimpleNamespace(n=2, rows=lambda n: slice(0, 300), sum=lambda values: values)
+    data = SparseCounts(read.matrix, read.lib_size, np.zeros((600, 0), np.float32), torch.device("cpu"), ranks)
+    model = LDVAE(Config(n_genes=150, n_latent=4, n_hidden=16), torch.Generator().manual_seed(0)).eval()
+    generators = [torch.Generator().manual_seed(0) for _ in range(2)]
+    batch = data.share(torch.arange(400, 420))
+    reconstruction, kl = model.elbo(batch, generators[0])
+    (kl - reconstruction).backward()
+    assert len(batch) == 0 and reconstruction == 0 and kl == 0
+    assert not any(p.grad.any() for p in model.parameters() if p.grad is not None)
+    model.elbo(data.minibatch(torch.arange(400, 420)), generators[1])  # the other draws on as the one that has all
+    assert torch.equal(*(g.get_state() for g in generators))
 
 
 def test_jobs_that_cannot_be_right_are_refused_by_all(folders):
