@@ -13,8 +13,8 @@ PACKAGE = Path(__file__).parents[1] / "python_pkg" / "ldvae"
 ORDER = [
     "version", "checks", "memory", "files", "store", "counts", "data", "distributions", "model", "train", "fit",
     "canonical", "posterior", "shrinkage", "factors", "replicates", "activities", "local", "shared", "populations",
-    "groups", "moments", "pairs", "contributions", "differential", "between", "deviation", "programs", "association",
-    "tables", "layout", "drawing", "plots", "plots_groups", "simulate", "training", "scvi_weights", "adapters",
+    "groups", "expression", "moments", "pairs", "contributions", "differential", "between", "deviation", "programs",
+    "association", "tables", "layout", "drawing", "plots", "plots_groups", "simulate", "training", "scvi_weights", "adapters",
     "results", "slots", "questions", "questions_groups", "page", "answers", "report", "api", "bridge", "cli",
     "__main__", "__init__",
 ]  # fmt: skip
@@ -23,8 +23,8 @@ ORDER = [
 MAY_IMPORT = {
     "torch": {
         "data", "distributions", "model", "train", "fit", "canonical", "posterior", "factors", "activities",
-        "local", "shared", "populations", "moments", "pairs", "contributions", "between", "programs", "training",
-        "scvi_weights", "adapters",
+        "local", "shared", "populations", "expression", "moments", "pairs", "contributions", "between", "programs",
+        "training", "scvi_weights", "adapters",
     },
     "anndata": {"counts", "simulate", "bridge", "cli"},
     "matplotlib": {"layout", "drawing", "plots", "plots_groups"},
