@@ -14,9 +14,9 @@ ORDER = [
     "version", "checks", "memory", "files", "store", "counts", "data", "distributions", "model", "train", "fit",
     "canonical", "posterior", "shrinkage", "factors", "replicates", "activities", "local", "shared", "populations",
     "groups", "expression", "moments", "pairs", "contributions", "differential", "between", "deviation", "programs",
-    "association", "tables", "layout", "drawing", "plots", "plots_groups", "simulate", "training", "scvi_weights", "adapters",
-    "results", "slots", "questions", "questions_groups", "page", "answers", "report", "api", "bridge", "cli",
-    "__main__", "__init__",
+    "association", "tables", "layout", "drawing", "plots", "plots_groups", "simulate", "training", "scvi_weights",
+    "adapters", "results", "slots", "questions", "questions_groups", "page", "answers", "report", "api", "bridge",
+    "cli", "__main__", "__init__",
 ]  # fmt: skip
 
 # Which of our modules may know a library: torch never leaves the engine, AnnData stays at the door.
