@@ -7,10 +7,10 @@ import math
 import numpy as np
 import torch
 
+from .expression import average_expression, batch_levels, latent_draw
 from .fit import Fit
 from .groups import Plan
 from .model import LDVAE
-from .moments import average_expression, batch_levels, latent_draw
 from .posterior import Cells, linear_map, rebuild
 
 __all__ = ["contributions", "path_jacobian"]

@@ -4,7 +4,7 @@ The mean of a group is the model's, corrected by what the counts say about it:
 
     log mean = log(sum rho / n) + log(sum x / sum mu),
 
-with rho the expression of each cell at the average batch (draws from the posterior of z) and mu its expected count at
+with rho the expression of each cell at the average batch (its posterior mean) and mu its expected count at
 its own library and batch. The first term takes batches and depth out, the second whatever the model fits badly, so the
 estimate is right if either is: any error in loadings or latent positions enters rho and mu alike and cancels.
 """
@@ -18,8 +18,7 @@ import scipy.sparse as sp
 import torch
 
 from .counts import Counts
-from .data import SparseCounts
-from .distributions import log_expression
+from .expression import expected_expression, is_log_normal
 from .model import LDVAE
 from .posterior import Cells
 from .shrinkage import weighted_median
@@ -29,17 +28,13 @@ __all__ = [
     "BatchEffects",
     "Group",
     "Moments",
-    "average_expression",
-    "batch_levels",
     "counted",
-    "decoded_expression",
-    "latent_draw",
     "moments",
     "pool",
 ]
 
 _CELLS_DECODED = 5000  # per unit; larger units decode a random subset, and count all cells
-_BLOCK = 4_000_000  # cells × genes decoded at a time
+_BLOCK = 200_000  # cells × genes worked on at a time: a megabyte, so that it stays in the cache
 _HALF = 0.5  # counts with which a group's own counts are drawn towards what the model expects
 _DISPERSION_COUNTS = 30.0  # counts' worth of belief that a gene's dispersion is that of the median gene
 
@@ -50,8 +45,8 @@ class Moments:
 
     `n` (units) is the number of cells, `sums` the arrays (units × genes): over all cells the counts `count`, cells with
     a count `detected` and counts per unit of library `share`; over the decoded cells, scaled up to all, `rho`, `mu`,
-    `x` and their products `rho_rho`, `mu_mu`, `x_x`, `rho_mu`, `rho_x`, `mu_x` (rho and mu averaged over the draws),
-    `rho_draws` (rho² averaged over the draws) and `left_open` (variance of `rho` because not all were decoded).
+    `x` and their products `rho_rho`, `mu_mu`, `x_x`, `rho_mu`, `rho_x`, `mu_x` (of the posterior means of rho and mu),
+    `rho_draws` (posterior mean of rho²) and `left_open` (variance of `rho` because not all were decoded).
     `largest` (units × genes) is the largest count of a single cell.
     """
 
@@ -102,61 +97,12 @@ class Group:
 _DECODED = ("rho", "mu", "x", "rho_rho", "mu_mu", "x_x", "rho_mu", "rho_x", "mu_x", "rho_draws")
 
 
-def batch_levels(model: LDVAE, balanced: bool = False) -> tuple[torch.Tensor, np.ndarray]:
-    """Designs (levels × columns) of the registered batches, other covariates average, and the weight of each.
-
-    Without a batch, the one average design.
-    """
-    c = model.config
-    if c.batch_key is None:
-        return torch.zeros(1, c.n_design), np.ones(1)
-    share = np.asarray(c.covariates[0]["share"])  # the batch is the first covariate
-    design = torch.zeros(len(share), c.n_design)
-    design[:, : len(share)] = torch.eye(len(share)) - torch.from_numpy(share).float()
-    return design, (np.full(len(share), 1 / len(share)) if balanced else share)
-
-
-@torch.no_grad()
-def average_expression(model: LDVAE, z: torch.Tensor) -> torch.Tensor:
-    """Expression rho (n × genes) at the average batch.
-
-    For a linear decoder the average of the batch effects; for a non-linear one the average over the registered batches
-    of the decoded expression.
-    """
-    c = model.config
-    if c.decoder == "linear" or c.batch_key is None:
-        return log_expression(model.decode(z, torch.zeros(len(z), c.n_design)), c.closed).exp()
-    total = torch.zeros(len(z), c.n_genes)
-    for design, weight in zip(*batch_levels(model), strict=True):
-        total += weight * log_expression(model.decode(z, design.expand(len(z), -1)), c.closed).exp()
-    return total
-
-
-def latent_draw(model: LDVAE, cells: Cells, rows: np.ndarray, noise: np.ndarray) -> torch.Tensor:
-    """A draw of z (rows × K) from the posterior, given standard normal noise."""
-    gaussian = torch.from_numpy(cells.mean[rows] + np.sqrt(cells.variance[rows]) * noise).float()
-    return model.latent(gaussian)
-
-
-@torch.no_grad()
-def decoded_expression(model: LDVAE, cells: Cells, genes: np.ndarray, n_draws: int, seed: int) -> np.ndarray:
-    """Posterior mean expression (cells × the given genes), as a share of the library, at the average batch."""
-    rng = np.random.default_rng(seed)
-    out = np.zeros((len(cells.mean), len(genes)))
-    step = max(1, _BLOCK // model.config.n_genes)
-    for start in range(0, len(out), step):
-        rows = np.arange(start, min(start + step, len(out)))
-        for _ in range(n_draws):
-            noise = rng.standard_normal((len(rows), cells.mean.shape[1]))
-            out[rows] += average_expression(model, latent_draw(model, cells, rows, noise))[:, genes].numpy() / n_draws
-    return out
-
-
 @torch.no_grad()
 def moments(model: LDVAE, cells: Cells, codes: np.ndarray, n_units: int, batch_correction: bool, seed: int) -> Moments:
-    """Sums over the cells of each unit, from two antithetic draws of z per cell.
+    """Sums over the cells of each unit, each cell with the posterior means of its expression.
 
-    Noise and subset depend on seed and row only, so that a cell contributes the same to whichever group it is in.
+    Noise (where it is needed) and subset depend on seed and row only, so that a cell contributes the same to whichever
+    group it is in.
 
     Parameters
     ----------
@@ -171,13 +117,13 @@ def moments(model: LDVAE, cells: Cells, codes: np.ndarray, n_units: int, batch_c
     batch_correction
         Take rho at the average batch, else at the cell's own.
     seed
-        Of the draws.
+        Of subset and noise.
     """
     c = model.config
     counts = cells.counts
     rng = np.random.default_rng(seed)
     priority = rng.random(len(codes))
-    noise = rng.standard_normal(cells.mean.shape, dtype=np.float32)
+    noise = None if is_log_normal(model) else rng.standard_normal(cells.mean.shape, dtype=np.float32)
     taken = codes >= 0
     n = np.bincount(codes[taken], minlength=n_units).astype(float)
     sums, largest = counted(counts, codes, n_units)
@@ -185,23 +131,19 @@ def moments(model: LDVAE, cells: Cells, codes: np.ndarray, n_units: int, batch_c
     order = np.flatnonzero(taken)[np.lexsort((priority[taken], codes[taken]))]  # by unit, at random within
     within_unit = np.arange(len(order)) - (np.cumsum(n) - n).astype(int)[codes[order]]
     rows = order[within_unit < _CELLS_DECODED]
-    data = SparseCounts(counts.matrix, counts.lib_size, cells.design, torch.device("cpu"))
     theta = model.log_theta.exp()
     kept = torch.sigmoid(-model.zero_logit) if c.gene_likelihood == "zinb" else torch.ones(c.n_genes)
-    step, zero = max(1, _BLOCK // c.n_genes), torch.zeros(())
+    step = max(1, _BLOCK // c.n_genes)
     for start in range(0, len(rows), step):
         block = rows[start : start + step]
         local, inverse = np.unique(codes[block], return_inverse=True)
         indicator = torch.from_numpy((inverse == np.arange(len(local))[:, None]).astype(np.float32))
-        batch = data.minibatch(torch.from_numpy(block))
-        x, rho, mu, squares = batch.dense(), zero, zero, zero
-        for sign in (1.0, -1.0):
-            z = latent_draw(model, cells, block, sign * noise[block])
-            observed = log_expression(model.decode(z, batch.design), c.closed).exp()
-            draw = average_expression(model, z) if batch_correction and c.n_design else observed
-            rho, mu, squares = rho + 0.5 * draw, mu + 0.5 * observed, squares + 0.5 * draw.square()
-        mu = mu * batch.log_library.exp() * kept
-        values: tuple[torch.Tensor, ...] = (rho, mu, x, rho * rho, mu * mu, x * x, rho * mu, rho * x, mu * x, squares)
+        drawn = None if noise is None else noise[block]
+        rho, squares, mu = expected_expression(model, cells, block, drawn, batch_correction)
+        x = torch.from_numpy(counts.matrix[block].toarray())
+        library = torch.from_numpy(counts.lib_size[block].astype(np.float32))[:, None]
+        mu = mu * library * kept
+        values = (rho, mu, x, rho * rho, mu * mu, x * x, rho * mu, rho * x, mu * x, squares)
         for name, value in zip(_DECODED, values, strict=True):
             sums[name][local] += (indicator @ value).double().numpy()
     _scale_up(sums, n, np.bincount(codes[rows], minlength=n_units), counts.lib_size, codes, rows)
@@ -222,9 +164,11 @@ def counted(counts: Counts, codes: np.ndarray, n_units: int) -> tuple[dict[str, 
         sums["count"] += (unit @ x).toarray()
         sums["share"] += (unit @ sp.diags(1 / counts.lib_size[rows]) @ x).toarray()
         cell = np.repeat(codes[rows], np.diff(x.indptr))
-        np.maximum.at(largest, (cell[cell >= 0], x.indices[cell >= 0]), x.data[cell >= 0])
-        sums["detected"] += (unit @ (x > 0)).toarray()
-    return sums, largest
+        more = (cell >= 0) & (x.data > 1)  # most counts are 1, which `detected` knows
+        np.maximum.at(largest, (cell[more], x.indices[more]), x.data[more])
+        x = sp.csr_matrix((np.ones_like(x.data), x.indices, x.indptr), x.shape)
+        sums["detected"] += (unit @ x).toarray()
+    return sums, np.maximum(largest, sums["detected"] > 0)
 
 
 def _scale_up(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from .expression import batch_levels, latent_draw
 from .model import LDVAE
-from .moments import batch_levels, latent_draw
 from .posterior import Cells
 from .store import sums_of_rows
 

@@ -74,13 +74,16 @@ def read_data(fit: Fit, adata: Any) -> Cells:
         library = np.asarray(counts.matrix.sum(axis=1, dtype=np.float64)).ravel()
         counts = replace(counts, lib_size=np.maximum(library, 1.0), closed=True)
     design = design_matrix(adata, c.covariates)
-    data = SparseCounts(counts.matrix, counts.lib_size, design, torch.device("cpu"))
     if c.lib_size == "latent":
-        counts = replace(counts, lib_size=_latent_library(rebuild(fit), data))
+        counts = replace(counts, lib_size=_latent_library(rebuild(fit), _data(counts, design)))
     known = len(counts.cells) == len(fit.cells) and bool(np.all(counts.cells == fit.cells))
     if known and np.allclose(counts.lib_size, fit.lib_size):
         return Cells(counts, design, fit.latent_mean, fit.latent_variance)
-    return Cells(counts, design, *encode(rebuild(fit), data))
+    return Cells(counts, design, *encode(rebuild(fit), _data(counts, design)))
+
+
+def _data(counts: Counts, design: np.ndarray) -> SparseCounts:
+    return SparseCounts(counts.matrix, counts.lib_size, design, torch.device("cpu"))
 
 
 @torch.no_grad()

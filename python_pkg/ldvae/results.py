@@ -10,10 +10,10 @@ import pandas as pd
 
 from . import checks
 from .counts import read_cells
+from .expression import decoded_expression
 from .files import replacing
 from .fit import Fit, check_fit
 from .memory import need_memory
-from .moments import decoded_expression
 from .posterior import latent_moments, read_data, rebuild
 from .tables import factor_names, table, wide
 

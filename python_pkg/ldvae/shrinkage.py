@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.optimize import nnls
-from scipy.special import ndtr
+from scipy.special import ndtr, ndtri
 
 from . import checks
 
@@ -15,6 +16,7 @@ __all__ = ["Shrunk", "ash", "bh", "posterior_fdr", "simes", "weighted_median"]
 _FACTOR = np.sqrt(2.0)  # ratio of neighbouring standard deviations: the mixture then bends less than any data can show
 _FINEST = 10.0  # the narrowest component is a tenth of a small standard error: below that nothing differs from zero
 _WARM_UP = 10  # EM steps before Newton's: EM gets near the optimum quickly and reaches it slowly
+_BISECTIONS = 60  # as many as a float64 can tell apart; about six are needed
 _CONVERGED = 1e-8  # violation of the optimality conditions at which the mixture weights are done
 
 
@@ -50,7 +52,7 @@ class Shrunk:
 
     def below(self, value: float) -> np.ndarray:
         """Posterior probability that an effect is below `value`; NaN where nothing was measured."""
-        responsibility, centre, spread, used = self._mixture()
+        responsibility, centre, spread, used = self._mixture
         out = np.full(self.mean.shape, np.nan)
         point = responsibility[:, 0] * (value > 0)
         out[used] = point + (responsibility[:, 1:] * ndtr((value - centre[:, 1:]) / spread[:, 1:])).sum(1)
@@ -58,20 +60,33 @@ class Shrunk:
 
     def quantile(self, probability: float) -> np.ndarray:
         """Quantile of each posterior, 0 where the point mass covers it; NaN where nothing was measured."""
-        responsibility, centre, spread, used = self._mixture()
+        responsibility, centre, spread, used = self._mixture
+        weight, centre, spread = responsibility[:, 1:], centre[:, 1:], spread[:, 1:]
         out = np.full(self.mean.shape, np.nan)
-        reach = 9.0 * spread.max(1)
-        low, high = centre.min(1) - reach, centre.max(1) + reach
-        at_zero = (responsibility[:, 1:] * ndtr(-centre[:, 1:] / spread[:, 1:])).sum(1)
-        for _ in range(40):
-            middle = 0.5 * (low + high)
-            below = (responsibility[:, 1:] * ndtr((middle[:, None] - centre[:, 1:]) / spread[:, 1:])).sum(1)
-            right = below + responsibility[:, 0] * (middle >= 0) < probability
-            low, high = np.where(right, middle, low), np.where(right, high, middle)
+        at_zero = (weight * ndtr(-centre / spread)).sum(1)
         in_mass = (at_zero <= probability) & (probability <= at_zero + responsibility[:, 0])
-        out[used] = np.where(in_mass, 0.0, 0.5 * (low + high))
+        # of what is spread out, as much must lie below as is asked for, the point mass counted where it is below
+        target = probability - responsibility[:, 0] * (probability > at_zero)
+        reach = 9.0 * spread.max(1, initial=0.0)
+        low, high = centre.min(1, initial=0.0) - reach, centre.max(1, initial=0.0) + reach
+        x = np.where(in_mass, 0.0, np.clip(self.mean[used] + ndtri(probability) * self.std[used], low, high))
+        todo = np.flatnonzero(~in_mass)
+        for _ in range(_BISECTIONS):  # Newton's steps, and half of the interval where they lead out of it
+            at, w, s = x[todo], weight[todo], spread[todo]
+            z = (at[:, None] - centre[todo]) / s
+            excess = (w * ndtr(z)).sum(1) - target[todo]
+            low[todo], high[todo] = np.where(excess < 0, at, low[todo]), np.where(excess < 0, high[todo], at)
+            slope = (w * np.exp(-0.5 * z**2) / s).sum(1) / np.sqrt(2 * np.pi)
+            newton = at - excess / np.maximum(slope, 1e-300)
+            inside = (newton > low[todo]) & (newton < high[todo])
+            x[todo] = np.where(inside, newton, 0.5 * (low[todo] + high[todo]))
+            todo = todo[np.abs(x[todo] - at) > 1e-5 * self.std[used][todo]]  # the error is the square of the step
+            if not len(todo):
+                break
+        out[used] = x
         return out
 
+    @cached_property
     def _mixture(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Posterior weight, mean and standard deviation of each component (entries × components), and which entries."""
         used = np.isfinite(self.std)
