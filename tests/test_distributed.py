@@ -182,14 +182,14 @@ def test_a_job_that_lost_a_process_ends_with_a_sentence_and_goes_on_from_its_che
 
 def test_a_job_without_checkpoint_says_what_would_have_helped():
     def broken():
-        raise RuntimeError("Connection closed\n  by peer")
+        raise RuntimeError("[gloo/pair.cc:553] Connection closed\n  by peer [::1]:9. This is typical.")
 
     ranks = distributed.Ranks(1, 2, 2, torch.device("cpu"), None)
     with pytest.raises(RuntimeError) as caught:
         ranks._together(broken)
     assert str(caught.value) == (
-        "process 1 of 2 cannot go on, since another one ended or cannot be reached (Connection closed by peer); start "
-        "the job again: with a `checkpoint` that would continue from the last one written."
+        "process 1 of 2 cannot go on, since another one ended or cannot be reached (Connection closed by peer "
+        "[::1]:9); start the job again: with a `checkpoint` that would continue from the last one written."
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -103,12 +104,13 @@ class Ranks:
         try:
             collective(*args, **kwargs)
         except RuntimeError as error:
+            reason = re.sub(r"^\[\S+\] ", "", " ".join(str(error).split())).split(". ")[0][:200]
             again = "with a `checkpoint` that would continue from the last one written"
             if self.checkpoint is not None:
                 again = f"it continues from the `checkpoint` {self.checkpoint!r} if that was written"
             raise RuntimeError(
                 f"process {self.rank} of {self.n} cannot go on, since another one ended or cannot be reached "
-                f"({' '.join(str(error).split())[:200]}); start the job again: {again}."
+                f"({reason}); start the job again: {again}."
             ) from None
 
 
