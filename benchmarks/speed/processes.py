@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import time
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from timing import counts
+from timing import counts, timed
 
 import ldvae
+from ldvae import training
 
 
 def main() -> None:
@@ -25,16 +26,21 @@ def main() -> None:
     arguments = parser.parse_args()
     adata = counts(arguments.cells, 2_000, 600.0)
     fit = dict(n_latent=10, batch_size=arguments.batch_size, early_stopping=False, device="cpu", progress=False, seed=0)
-    took = []
-    for epochs in (1, 1 + arguments.epochs):  # what comes before and after training is in both
-        start = time.perf_counter()
+    took, train = [], training.train
+
+    def clocked(*given: Any, **more: Any) -> Any:
+        seconds, trained = timed(train, *given, **more)
+        took.append(seconds)
+        return trained
+
+    training.train = clocked
+    for epochs in (1, arguments.epochs):  # the first warms up
         found = ldvae.fit_ldvae(adata, max_epochs=epochs, **fit)
-        took.append(time.perf_counter() - start)
     if int(os.environ.get("RANK", 0)) == 0:
-        speed = 0.9 * arguments.cells * arguments.epochs / (took[1] - took[0])
+        speed = 0.9 * arguments.cells * arguments.epochs / took[1]
         print(
             f"processes: {os.environ.get('WORLD_SIZE', 1)}, minibatch: {arguments.batch_size}, "
-            f"cells per second: {speed:.0f}, seconds of the fit: {took[1]:.1f}, "
+            f"cells per second: {speed:.0f}, seconds of training: {took[1]:.1f}, "
             f"held-out ELBO per cell: {found.history['elbo_validation'][-1]:.4f}"
         )
 
