@@ -8,7 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Scores", "as_tensor", "features", "information_and_gradient", "posterior_scores", "weighted_mean"]
+__all__ = [
+    "Scores",
+    "as_tensor",
+    "features",
+    "information_and_gradient",
+    "narrow_product",
+    "posterior_scores",
+    "weighted_mean",
+]
 
 _LEAST_VARIANCE = 0.02  # an activity with less is switched off by its prior, not by dividing by zero
 
@@ -48,6 +56,11 @@ def features(loadings: Tensor) -> Tensor:
     """What derivatives by log mean are summed with over genes: 1, the q loadings, their q(q + 1)/2 products."""
     i, j = torch.triu_indices(loadings.shape[1], loadings.shape[1])
     return torch.cat([torch.ones(len(loadings), 1), loadings, loadings[:, i] * loadings[:, j]], 1)
+
+
+def narrow_product(left: Tensor, right: Tensor) -> Tensor:
+    """left (n × m) @ right (m × few), in the order that a CPU does up to five times as fast."""
+    return (right.T.contiguous() @ left.T).T
 
 
 def weighted_mean(by_w: Tensor, q: int) -> tuple[Tensor, Tensor]:
