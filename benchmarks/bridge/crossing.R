@@ -52,14 +52,14 @@ cat(sprintf("%s cells x %s genes, %.0f million non-zeros; dgCMatrix of %.0f MiB\
             format(n_cells, big.mark = ","), format(n_genes, big.mark = ","), length(counts@x) / 1e6,
             unclass(utils::object.size(counts)) / 2^20))
 cat("| step | seconds | peak above start (MiB) |\n|---|---:|---:|\n")
-for (kind in names(objects)) {
-  row(paste("counts cross to the engine from a", kind), measure({
-    cells <- bridge[["_anndata"]](ldvae:::read_input(objects[[kind]], NULL, NULL, character()), NULL)
-  }))
-  rm(cells)
-}
 whole <- measure(fit <- fit_ldvae(objects$SingleCellExperiment, progress = FALSE))
 row("`fit_ldvae()` of the SingleCellExperiment", whole)
+kept <- list() # so that no crossing takes the memory of another
+for (kind in names(objects)) {
+  row(paste("counts cross to the engine from a", kind), measure({
+    kept[[kind]] <- bridge[["_anndata"]](ldvae:::read_input(objects[[kind]], NULL, NULL, character()), NULL)
+  }))
+}
 row("a fit from `readRDS()` crosses back", {
   session <- ldvae:::session
   session$fit <- NULL
