@@ -151,7 +151,8 @@ def test_tables_are_those_of_the_functions(read, fit, cells):
 
 def test_a_comparison_comes_with_the_factors_behind_it(written, volcanoes, fit, cells):
     (_, against_rest), *inside = volcanoes
-    parts = ldvae.differential_contributions(fit, cells, groupby="label", group1=sorted(NAMES.values()))
+    by_sample = dict(sample_key="sample")
+    parts = ldvae.differential_contributions(fit, cells, groupby="label", group1=sorted(NAMES.values()), **by_sample)
     pd.testing.assert_frame_equal(against_rest, parts)
     de = ldvae.differential_expression(
         fit, cells, groupby="treatment", group1="treated", sample_key="sample", within="label"
@@ -162,7 +163,7 @@ def test_a_comparison_comes_with_the_factors_behind_it(written, volcanoes, fit, 
         pd.testing.assert_frame_equal(drawn, de[de["within"] == name])
         own = cells[cells.obs["label"] == name]
         pd.testing.assert_frame_equal(
-            parts, ldvae.differential_contributions(fit, own, groupby="treatment", group1="treated")
+            parts, ldvae.differential_contributions(fit, own, groupby="treatment", group1="treated", **by_sample)
         )
 
 
