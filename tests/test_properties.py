@@ -99,7 +99,7 @@ ANSWERED = Counter()
 LEAST = {
     "test_scores_of_any_cells": 20, "test_fits_of_any_counts": 20, "test_simulations_of_any_size": 20,
     "test_programs_of_any_populations": 10, "test_associations_of_any_key": 8, "test_expression_of_any_cells": 8,
-    "test_differences_of_any_sets_of_cells": 5, "test_contributions_of_any_groups": 4,
+    "test_differences_of_any_sets_of_cells": 5, "test_contributions_of_any_groups": 2,
     "test_differences_of_any_groups": 4,
 }  # fmt: skip
 
