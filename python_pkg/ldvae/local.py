@@ -22,16 +22,8 @@ import torch
 from scipy.stats import chi2
 from torch import Tensor
 
-from .activities import (
-    Scores,
-    as_tensor,
-    features,
-    information_and_gradient,
-    narrow_product,
-    posterior_scores,
-    weighted_mean,
-)
-from .distributions import exp_
+from .activities import Scores, as_tensor, features, information_and_gradient, posterior_scores, weighted_mean
+from .arithmetic import exp_, narrow_product
 from .shrinkage import Shrunk, ash, weighted_median
 
 __all__ = ["Local", "Slopes", "VarianceTest"]

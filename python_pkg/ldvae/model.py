@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from .arithmetic import narrow_product
 from .data import Minibatch
 from .distributions import LIKELIHOODS, kl_normal, kl_shrinkage, log_likelihood
 
@@ -201,7 +202,7 @@ class _Affine(torch.autograd.Function):
     def backward(ctx: Any, *grads: torch.Tensor) -> Any:
         features, weights = ctx.saved_tensors
         (g,) = grads
-        return (weights.T.contiguous() @ g.T).T, (features.T @ g).T, g.sum(0)
+        return narrow_product(g, weights), (features.T @ g).T, g.sum(0)
 
 
 def refuse_surroundings() -> None:
