@@ -252,7 +252,7 @@ def test_a_checkpoint_that_cannot_be_used_is_refused_before_training(start, tmp_
 
 
 def read_counts_twice(data):
-    start, column, value = data.arrays()[:3]
+    start, column, value = data._matrix.indptr, data._matrix.indices, data._matrix.data
     return sp.csr_matrix((value * 2, column, start), shape=(data.n_cells, data.n_genes))
 
 

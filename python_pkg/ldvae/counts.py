@@ -12,12 +12,14 @@ from anndata import AnnData
 
 from . import checks
 from .checks import brief
-from .store import Gathered
+from .distributed import ALONE, Ranks
+from .store import Gathered, among
 
 __all__ = ["Counts", "Labels", "read_cells", "read_counts", "read_labels", "read_values"]
 
 _ROWS_AT_A_TIME = 4096
 _VALUES_AT_A_TIME = 1_000_000  # so that checking them takes no memory to speak of
+_PROBE = 100  # cells that all processes of a job read, to see that they have the same
 _LARGEST = 2**24  # a float32 holds every whole number up to here
 
 
@@ -184,6 +186,7 @@ def read_counts(
     genes: Any = None,
     size_factor_key: str | None = None,
     size_factor_scale: float | None = None,
+    ranks: Ranks = ALONE,
 ) -> Counts:
     """Counts of the modelled genes and library sizes of all.
 
@@ -203,6 +206,8 @@ def read_counts(
         A numeric column of `adata.obs` used in place of the total count.
     size_factor_scale
         Counts per unit of size factor, as in the fit; by default such that library sizes keep their mean.
+    ranks
+        The processes that share the cells: the others' rows of the matrix stay empty and unread.
 
     Raises
     ------
@@ -215,18 +220,27 @@ def read_counts(
     columns = _gene_columns(adata, genes, all_genes)
     source, where = _source(adata, layer)
     whole = isinstance(source, np.ndarray) or sp.issparse(source)
-    library, gathered = np.empty(adata.n_obs), Gathered(len(all_genes) if columns is None else len(columns))
+    rows = ranks.rows(adata.n_obs)
+    if ranks.n > 1:
+        if whole and sp.issparse(source):
+            _check_structure(source, where)  # before rows are taken
+        probe = _block_to_csr(source[:_PROBE], where)
+        ranks.same(cells, all_genes, probe.data, probe.indices)
+    library, gathered = np.zeros(adata.n_obs), Gathered(len(all_genes) if columns is None else len(columns), ranks.here)
     step = adata.n_obs if whole and sp.issparse(source) else _ROWS_AT_A_TIME
-    for start in range(0, adata.n_obs, step):
+    for start in range(rows.start, rows.stop, step):
+        stop = min(start + step, rows.stop)
         block = _block_to_csr(
-            source[start : start + step] if step < adata.n_obs else source[:] if not whole else source, where
+            source[start:stop] if stop - start < adata.n_obs else source[:] if not whole else source, where
         )
-        library[start : start + step] = np.asarray(block.sum(axis=1, dtype=np.float64)).ravel()
+        library[start:stop] = np.asarray(block.sum(axis=1, dtype=np.float64)).ravel()
         if columns is not None:
             block = block[:, columns]
             block.sort_indices()
         gathered.add(block.astype(np.float32, copy=False))
     matrix = sp.csr_matrix(gathered.matrix())
+    if ranks.n > 1:
+        matrix, library = among(matrix, rows, adata.n_obs), ranks.sum(library)
     empty = int((library == 0).sum())
     if empty:
         raise ValueError(f"{empty} of {adata.n_obs} cells have no counts; remove them before the fit.")

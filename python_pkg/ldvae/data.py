@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from . import checks
 from .arithmetic import log_
 from .checks import brief
 from .counts import Labels, read_labels, read_values
+from .distributed import ALONE, Ranks
 from .store import on_disk, row_blocks
 
 __all__ = ["Minibatch", "SparseCounts", "design_columns", "design_matrix"]
@@ -85,7 +86,8 @@ class Minibatch:
     """Counts of some cells: the non-zeros by position, and what belongs to each cell.
 
     `values` (nnz) holds the counts, `columns` (nnz) their genes, `row_start` (n + 1) where each cell begins among them;
-    `log_library` (n, 1), `log_factorial` (n: the sum of log x! over genes), `design` (n, S).
+    `log_library` (n, 1), `log_factorial` (n: the sum of log x! over genes), `design` (n, S). `part` is None, or of how
+    many cells these are a part, the others being held by other processes, and which.
     """
 
     values: torch.Tensor
@@ -95,9 +97,16 @@ class Minibatch:
     log_factorial: torch.Tensor
     design: torch.Tensor
     n_genes: int
+    part: tuple[int, torch.Tensor] | None = None
 
     def __len__(self) -> int:
         return self.log_library.shape[0]
+
+    def random(self, draw: Any, width: int, generator: torch.Generator | None) -> torch.Tensor:
+        """`torch.rand` or `torch.randn` of n × width; of a part, what these cells would get in the whole."""
+        n, rows = self.part or (len(self), slice(None))
+        drawn: torch.Tensor = draw(n, width, generator=generator, device=self.log_library.device)
+        return drawn[rows]
 
     def scipy(self, values: torch.Tensor | None = None) -> sp.csr_matrix:
         """The same memory as a matrix of scipy (on a CPU); `values` in place of the counts if given."""
@@ -141,14 +150,25 @@ class _SparseTimes(torch.autograd.Function):
 class SparseCounts:
     """A CSR matrix of counts, from which minibatches on a device are assembled without a Python loop.
 
-    The counts are in the memory of the CPU, in that of the device, or on disk (`store.Gathered`).
+    The counts are in the memory of the CPU, in that of the device, or on disk (`store.Gathered`). Where several
+    processes train, the rows of cells that others hold are empty.
     """
 
-    def __init__(self, matrix: sp.csr_matrix, library: np.ndarray, design: np.ndarray, device: torch.device) -> None:
+    def __init__(
+        self,
+        matrix: sp.csr_matrix,
+        library: np.ndarray,
+        design: np.ndarray,
+        device: torch.device,
+        ranks: Ranks = ALONE,
+    ) -> None:
         self.n_cells, self.n_genes = matrix.shape
         self.device = device
+        self.ranks = ranks
+        self._held = ranks.rows(self.n_cells)
         self._matrix = matrix
         self._resident = device.type != "cpu" and not on_disk(matrix)
+        self._in_runs = ranks.sum(np.array([on_disk(matrix)], np.int64))[0] > 0
         if self._resident:
             self._start = torch.from_numpy(matrix.indptr.astype(np.int64)).to(device)
             self._column, self._value = (_tensor(a).to(device) for a in (matrix.indices, matrix.data))
@@ -161,6 +181,17 @@ class SparseCounts:
         if self._resident:
             return self._with(self._on_device(rows), rows)
         return self._with(self._matrix[rows if isinstance(rows, slice) else rows.cpu().numpy()], rows)
+
+    def share(self, rows: torch.Tensor) -> Minibatch:
+        """Of the cells `rows` those that this process holds."""
+        own = self._own(rows)
+        return self.minibatch(rows) if own is None else replace(self.minibatch(rows[own]), part=(len(rows), own))
+
+    def _own(self, rows: torch.Tensor) -> torch.Tensor | None:
+        """Which of `rows` this process holds; None for all."""
+        if self.ranks.n == 1:
+            return None
+        return ((rows >= self._held.start) & (rows < self._held.stop)).nonzero().squeeze(1)
 
     def _with(self, counts: sp.csr_matrix | list[torch.Tensor], rows: torch.Tensor | slice) -> Minibatch:
         """Counts of the cells `rows` with what belongs to these."""
@@ -186,19 +217,21 @@ class SparseCounts:
         position = torch.arange(total, device=self.device) + offset
         return [self._value[position], self._column[position], torch.nn.functional.pad(ends, (1, 0))]
 
-    def arrays(self) -> list[np.ndarray]:
-        """All that a fit learns from, on the CPU."""
-        matrix = [self._matrix.indptr, self._matrix.indices, self._matrix.data]
-        return matrix + [part.cpu().numpy() for part in (self.log_library, self.design)]
+    def fingerprint(self) -> list[np.ndarray]:
+        """Arrays that tell what a fit learns from, however many processes hold it: of counts, a random sum per cell."""
+        weight, content = np.random.default_rng(0).standard_normal(self.n_genes), np.zeros(self.n_cells)
+        for rows in row_blocks(self._matrix):
+            content[rows] = self._matrix[rows] @ weight
+        return [self.ranks.sum(content), *(part.cpu().numpy() for part in (self.log_library, self.design))]
 
     def epoch(self, rows: torch.Tensor, size: int, generator: torch.Generator) -> Iterator[Minibatch]:
         """Shuffled minibatches of `size` cells; a smaller remainder is left for another epoch."""
-        if on_disk(self._matrix):
+        if self._in_runs:
             yield from self._epoch_from_disk(rows, size, generator)
             return
         order = rows[torch.randperm(len(rows), generator=generator, device=self.device)]
         for start in range(0, len(rows) - size + 1, size):
-            yield self.minibatch(order[start : start + size])
+            yield self.share(order[start : start + size])
 
     def _epoch_from_disk(self, rows: torch.Tensor, size: int, generator: torch.Generator) -> Iterator[Minibatch]:
         """The same with few long reads: runs of neighbouring cells are drawn, and shuffled with those of other runs."""
@@ -211,13 +244,16 @@ class SparseCounts:
             shuffled = torch.randperm(len(pool), generator=generator, device=self.device)
             for first in range(0, len(pool) - size + 1, size):
                 chosen = shuffled[first : first + size]
-                yield self._with(counts[chosen.cpu().numpy()], pool[chosen])
+                own = self._own(pool[chosen])
+                mine = chosen if own is None else chosen[own]
+                batch = self._with(counts[mine.cpu().numpy()], pool[mine])
+                yield batch if own is None else replace(batch, part=(size, own))
             waiting = pool[shuffled[len(pool) - len(pool) % size :]]
 
     def blocks(self, size: int) -> Iterator[tuple[slice, Minibatch]]:
-        """All cells in order."""
-        for start in range(0, self.n_cells, size):
-            rows = slice(start, min(start + size, self.n_cells))
+        """All cells that this process holds, in order."""
+        for start in range(self._held.start, self._held.stop, size):
+            rows = slice(start, min(start + size, self._held.stop))
             yield rows, self.minibatch(rows)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import checks
+from .distributed import is_first
 from .files import DamagedFile, read_arrays, write_arrays
 from .model import CHOICES, Config, weight_shapes
 
@@ -80,7 +81,8 @@ def save_fit(fit: Fit, path: str | os.PathLike[str]) -> None:
     """Write a fit to one safetensors file.
 
     The file holds arrays and JSON, no code, and opens in Python and R on any machine. It is written beside `path` and
-    then renamed, so a crash leaves the old file or the new one.
+    then renamed, so a crash leaves the old file or the new one. Of several processes that `torchrun` started, the first
+    writes.
 
     Parameters
     ----------
@@ -95,6 +97,8 @@ def save_fit(fit: Fit, path: str | os.PathLike[str]) -> None:
         If the file cannot be written.
     """
     fit = check_fit(fit)
+    if not is_first():
+        return
     tensors = {name: getattr(fit, name) for name in _ARRAYS}
     tensors |= {f"{group}.{k}": v for group in _GROUPS for k, v in getattr(fit, group).items()}
     tensors |= {name: np.frombuffer(json.dumps(getattr(fit, name).tolist()).encode(), np.uint8) for name in _NAMES}

@@ -79,7 +79,8 @@ class LDVAE(nn.Module):
         self.input_weight = nn.Parameter(
             torch.empty(c.n_genes, c.n_hidden).uniform_(-bound, bound, generator=generator)
         )
-        self.input_bias = nn.Parameter(torch.zeros(c.n_hidden))
+        # normalisation takes out what a bias before it adds: trained, it would follow rounding
+        self.input_bias = nn.Parameter(torch.zeros(c.n_hidden), requires_grad=False)
         self.input_norm = _norm(c.n_hidden)
         beside = c.n_design if c.encoder == "scvi" else 0
         self.encoder = nn.ModuleList(_block(c.n_hidden + beside, c.n_hidden, generator) for _ in range(c.n_layers - 1))
@@ -120,9 +121,10 @@ class LDVAE(nn.Module):
         scvi = self.config.encoder == "scvi"
         h = batch.log1p_times(self.input_weight) + self.input_bias
         h = self.input_norm(h + batch.design @ self.input_design if scvi else h)
-        h = _dropout(torch.relu(h), rate, generator)
+        h = _dropout(torch.relu(h), rate, generator, batch)
         for block in self.encoder:
-            h = _dropout(torch.relu(block(torch.cat([h, batch.design], -1) if scvi else h)), rate, generator)
+            h = torch.relu(block(torch.cat([h, batch.design], -1) if scvi else h))
+            h = _dropout(h, rate, generator, batch)
         log_variance = self.log_variance(h)
         if scvi:
             return self.mean(h), (log_variance.exp() + _SCVI_VARIANCE).log()
@@ -165,7 +167,7 @@ class LDVAE(nn.Module):
         """Reconstruction and KL of the latent, summed over the cells of a minibatch (scalars, nats)."""
         c = self.config
         mean, log_variance = self.encode(batch, generator)
-        noise = torch.randn(mean.shape, generator=generator, device=mean.device)
+        noise = batch.random(torch.randn, c.n_latent, generator)
         z = self.latent(mean + noise * (0.5 * log_variance).exp())
         logits = self.decode(z, batch.design, self.sample_loadings(generator) if self.training else None)
         reconstruction = log_likelihood(logits, self.log_theta, self.zero_logit, batch, c.gene_likelihood, c.closed)
@@ -250,15 +252,17 @@ def _linear(n_in: int, n_out: int, generator: torch.Generator) -> nn.Linear:
 
 
 def _block(n_in: int, n_out: int, generator: torch.Generator) -> nn.Sequential:
-    return nn.Sequential(_linear(n_in, n_out, generator), _norm(n_out))
+    linear = _linear(n_in, n_out, generator)
+    linear.bias.requires_grad_(False)
+    return nn.Sequential(linear, _norm(n_out))
 
 
 def _norm(width: int) -> nn.BatchNorm1d:
     return nn.BatchNorm1d(width, momentum=0.05, eps=1e-3)
 
 
-def _dropout(x: torch.Tensor, rate: float, generator: torch.Generator | None) -> torch.Tensor:
+def _dropout(x: torch.Tensor, rate: float, generator: torch.Generator | None, batch: Minibatch) -> torch.Tensor:
     if rate == 0.0:
         return x
-    keep = torch.rand(x.shape, generator=generator, device=x.device) >= rate
+    keep = batch.random(torch.rand, x.shape[1], generator) >= rate
     return x * keep / (1 - rate)

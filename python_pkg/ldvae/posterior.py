@@ -44,11 +44,11 @@ def rebuild(fit: Fit) -> LDVAE:
 @torch.no_grad()
 def encode(model: LDVAE, counts: SparseCounts, block: int = _BLOCK) -> tuple[np.ndarray, np.ndarray]:
     """Mean and variance of the Gaussian posterior of every cell (cells × K each)."""
-    mean, variance = (np.empty((counts.n_cells, model.config.n_latent), np.float32) for _ in range(2))
+    mean, variance = (np.zeros((counts.n_cells, model.config.n_latent), np.float32) for _ in range(2))
     for rows, batch in counts.blocks(block):
         m, log_variance = model.encode(batch)
         mean[rows], variance[rows] = m.cpu().numpy(), log_variance.exp().cpu().numpy()
-    return mean, variance
+    return counts.ranks.sum(mean), counts.ranks.sum(variance)
 
 
 @torch.no_grad()

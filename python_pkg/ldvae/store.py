@@ -12,7 +12,7 @@ import scipy.sparse as sp
 
 from .memory import free_memory
 
-__all__ = ["Gathered", "on_disk", "row_blocks", "sums_of_rows"]
+__all__ = ["Gathered", "among", "on_disk", "row_blocks", "sums_of_rows"]
 
 _SHARE = 0.25  # of the free memory that counts read from a file may take; more of them stay on disk
 _NARROW = np.iinfo(np.int32).max
@@ -26,9 +26,9 @@ class Gathered:
     maps into memory and which vanishes with it: the system keeps of it what memory there is.
     """
 
-    def __init__(self, n_columns: int) -> None:
+    def __init__(self, n_columns: int, processes: int = 1) -> None:
         self.n_columns = n_columns
-        self._budget = _SHARE * free_memory()
+        self._budget = _SHARE * free_memory() / processes  # of this machine, that gather at the same time
         self._parts: list[sp.csr_matrix] = []
         self._length: list[np.ndarray] = []
         self._files: tuple[IO[bytes], IO[bytes]] | None = None
@@ -80,6 +80,14 @@ class Gathered:
 
 def _mapped(file: IO[bytes], kind: type, length: int) -> np.ndarray:
     return np.memmap(file, kind, "r", shape=(length,)) if length else np.empty(0, kind)
+
+
+def among(matrix: sp.csr_matrix, rows: slice, n_rows: int) -> sp.csr_matrix:
+    """A matrix as the rows `rows` of a taller one that is empty elsewhere; the entries are not copied."""
+    out = sp.csr_matrix((n_rows, matrix.shape[1]), dtype=matrix.dtype)
+    out.data, out.indices = matrix.data, matrix.indices
+    out.indptr = np.pad(matrix.indptr, (rows.start, n_rows - rows.stop), "edge")
+    return out
 
 
 def on_disk(matrix: sp.csr_matrix) -> bool:

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from .checks import brief, new_file
 from .data import SparseCounts
+from .distributed import Ranks, launched
 from .files import DamagedFile, read_arrays, write_arrays
 from .model import LDVAE, Config, refuse_surroundings
 
@@ -72,6 +73,14 @@ def pick_device(device: str) -> torch.device:
         raise TypeError(f"`device` must be 'auto', 'cpu', 'cuda' or 'cuda:0', not {brief(device)}.")
     name = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     kind, _, index = name.partition(":")
+    if name == "cuda" and launched():
+        index = os.environ.get("LOCAL_RANK", "0")
+        if int(index) >= torch.cuda.device_count():
+            raise ValueError(
+                f"torchrun started more processes on this machine than its {torch.cuda.device_count()} CUDA devices; "
+                "start one for each, or set `device` to 'cpu'."
+            )
+        name = f"cuda:{index}"
     if kind not in ("cpu", "cuda") or (index and not index.isdigit()):
         raise ValueError(f"`device` must be 'auto', 'cpu', 'cuda' or 'cuda:0', not {brief(device)}.")
     if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
@@ -116,11 +125,12 @@ def train(
         If the loss is no longer finite.
     """
     refuse_surroundings()
-    device = counts.device
+    device, ranks = counts.device, counts.ranks
     model = LDVAE(config, torch.Generator().manual_seed(seed)).to(device)
     with torch.no_grad():
         model.intercept.copy_(torch.from_numpy(np.log(mean_expression)))
         model.design_effect.copy_(torch.from_numpy(design_effect))
+    ranks.normalise_together(model)
     generator = torch.Generator(device).manual_seed(seed)
     order = torch.randperm(counts.n_cells, generator=torch.Generator().manual_seed(seed)).to(device)
     n_held = round(validation_size * counts.n_cells)
@@ -134,13 +144,14 @@ def train(
         "schedule": asdict(schedule),
         "validation_size": validation_size,
         "seed": seed,
-        "data": _digest(mean_expression, *counts.arrays()),
+        "data": _digest(mean_expression, *counts.fingerprint()),
     }  # fmt: skip
     state = _State(model, optimizer, generator, identity)
-    resumed = checkpoint is not None and state.load(checkpoint)
+    resumed = checkpoint is not None and state.load(checkpoint, ranks)
     saved_at, stopped, step = time.monotonic(), "finished", state.epoch * steps_per_epoch
     bar = tqdm(
-        total=schedule.max_epochs, initial=state.epoch, disable=None if progress and sys.stderr else True,
+        total=schedule.max_epochs, initial=state.epoch,
+        disable=None if progress and ranks.rank == 0 and sys.stderr else True,
         unit="epoch", desc="ldvae", postfix="continued from checkpoint" if resumed else None, dynamic_ncols=True,
     )  # fmt: skip
     try:
@@ -153,13 +164,14 @@ def train(
                 for group in optimizer.param_groups:
                     group["lr"] = schedule.learning_rate * _one_cycle(step / total)
                 reconstruction, kl = model.elbo(batch, generator)
-                loss = (warm * kl - reconstruction) / len(batch) + warm * model.penalty() / len(rows)
+                loss = (warm * kl - reconstruction) / size + warm * model.penalty() / (len(rows) * ranks.n)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
+                ranks.sum_gradients(model)
                 _clip(model)
                 optimizer.step()
                 totals += torch.stack([reconstruction.detach(), kl.detach()])
-            reconstruction_mean, kl_mean = (totals / (steps_per_epoch * size)).tolist()
+            reconstruction_mean, kl_mean = (ranks.sum_(totals) / (steps_per_epoch * size)).tolist()
             held_elbo = _held_out_elbo(model, counts, held, size, seed) if len(held) else math.nan
             if not math.isfinite(reconstruction_mean + kl_mean + (held_elbo if len(held) else 0.0)):
                 raise RuntimeError(
@@ -172,11 +184,11 @@ def train(
             if early_stopping and len(held) and state.epoch - state.best_epoch > schedule.patience:
                 stopped = "early"
                 break
-            if checkpoint is not None and (time.monotonic() - saved_at > _SAVE_EVERY):
+            if checkpoint is not None and ranks.rank == 0 and time.monotonic() - saved_at > _SAVE_EVERY:
                 state.save(checkpoint)
                 saved_at = time.monotonic()
     except KeyboardInterrupt:
-        if not state.best:
+        if not state.best or ranks.n > 1:  # others go on: all end, and the checkpoint continues
             raise
         stopped = "interrupted"  # the checkpoint stays that of a whole epoch, from which training continues exactly
     finally:
@@ -217,9 +229,9 @@ def _held_out_elbo(model: LDVAE, counts: SparseCounts, rows: torch.Tensor, size:
     generator = torch.Generator(counts.device).manual_seed(seed)
     total = 0.0
     for start in range(0, len(rows), size):
-        reconstruction, kl = model.elbo(counts.minibatch(rows[start : start + size]), generator)
+        reconstruction, kl = model.elbo(counts.share(rows[start : start + size]), generator)
         total += (reconstruction - kl).item()
-    return total / len(rows)
+    return counts.ranks.sum(np.array([total]))[0] / len(rows)
 
 
 class _State:
@@ -266,18 +278,12 @@ class _State:
         arrays = {k: v.cpu().numpy() for k, v in tensors.items()}
         write_arrays(path, arrays, meta, "state of training", "checkpoint")
 
-    def load(self, path: str | os.PathLike[str]) -> bool:
+    def load(self, path: str | os.PathLike[str], ranks: Ranks) -> bool:
         """Continue from a file if there is one; refuse one that belongs to another fit."""
-        path = new_file("checkpoint", path)
-        name = brief(path)
-        if not os.path.exists(path):
+        found = ranks.from_first(lambda: self._read(path))  # others may not see the file, or an older one
+        if found is None:
             return False
-        try:
-            arrays, meta = read_arrays(path, self._accept)
-        except (DamagedFile, OSError) as error:
-            raise ValueError(f"`checkpoint` {name} is not a checkpoint or is damaged ({error}).") from None
-        if meta["identity"] != self.identity:
-            raise ValueError(f"`checkpoint` {name} belongs to a fit with other settings or data; name another file.")
+        arrays, meta = found
         tensors = {k: torch.from_numpy(array).to(self.generator.device) for k, array in arrays.items()}
         part = lambda prefix: {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}  # noqa: E731
         self.model.load_state_dict(part("model."))
@@ -291,6 +297,19 @@ class _State:
         self.optimizer.load_state_dict({"state": adam, "param_groups": groups})
         self.generator.set_state(tensors["generator"].cpu())
         return True
+
+    def _read(self, path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, str]] | None:
+        path = new_file("checkpoint", path)
+        name = brief(path)
+        if not os.path.exists(path):
+            return None
+        try:
+            arrays, meta = read_arrays(path, self._accept)
+        except (DamagedFile, OSError) as error:
+            raise ValueError(f"`checkpoint` {name} is not a checkpoint or is damaged ({error}).") from None
+        if meta["identity"] != self.identity:
+            raise ValueError(f"`checkpoint` {name} belongs to a fit with other settings or data; name another file.")
+        return arrays, meta
 
     @staticmethod
     def _accept(meta: dict[str, str]) -> None:

@@ -11,6 +11,7 @@ import torch
 from . import checks
 from .counts import Counts, read_counts
 from .data import SparseCounts, design_columns, design_matrix
+from .distributed import Ranks, join
 from .factors import describe_factors
 from .fit import Fit
 from .memory import need_memory
@@ -116,7 +117,9 @@ def fit_ldvae(
     Svensson, Gayoso, Yosef & Pachter (2020), Interpretable factor models of single-cell RNA-seq via variational
     autoencoders. Bioinformatics 36(11).
     """
-    counts = read_counts(adata, layer=layer, genes=genes, size_factor_key=size_factor_key)
+    checkpoint, where = checks.optional(checks.path, "checkpoint", checkpoint), pick_device(device)
+    ranks = join(where, checkpoint)
+    counts = read_counts(adata, layer=layer, genes=genes, size_factor_key=size_factor_key, ranks=ranks)
     covariates = design_columns(adata, batch_key, covariate_keys)
     config = Config(
         n_genes=len(counts.genes),
@@ -153,9 +156,10 @@ def fit_ldvae(
         training_bytes(config, schedule),
         "lower them",
     )
+    ranks.same(config, counts.genes, schedule, held, early_stopping, seed, checkpoint is None)
     design = design_matrix(adata, covariates)
-    data = SparseCounts(counts.matrix, counts.lib_size, design, pick_device(device))
-    mean_expression, batch_effect = _start(counts, config, design)
+    data = SparseCounts(counts.matrix, counts.lib_size, design, where, ranks)
+    mean_expression, batch_effect = _start(counts, config, design, ranks)
     trained = train(
         config,
         data,
@@ -165,7 +169,7 @@ def fit_ldvae(
         validation_size=held,
         early_stopping=checks.boolean("early_stopping", early_stopping),
         seed=seed,
-        checkpoint=checks.optional(checks.path, "checkpoint", checkpoint),
+        checkpoint=checkpoint,
         progress=checks.boolean("progress", progress),
     )
     mean, variance = encode(trained.model, data)
@@ -184,7 +188,7 @@ def fit_ldvae(
         factors=describe_factors(model, data, mean, variance),
         info={
             "version": VERSION,
-            "device": str(pick_device(device)),
+            "device": str(where),
             "seed": seed,
             "stopped": trained.stopped,
             "best_epoch": trained.best_epoch,
@@ -194,7 +198,7 @@ def fit_ldvae(
     )
 
 
-def _start(counts: Counts, config: Config, design: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _start(counts: Counts, config: Config, design: np.ndarray, ranks: Ranks) -> tuple[np.ndarray, np.ndarray]:
     """Where training starts: share of the library per gene, and what each batch has beyond it (design × genes, log).
 
     Batches that start alike are first told apart by factors, and a short training does not take that back.
@@ -203,7 +207,7 @@ def _start(counts: Counts, config: Config, design: np.ndarray) -> tuple[np.ndarr
     if config.batch_key is not None:  # the first covariate
         share = np.asarray(config.covariates[0]["share"])
         member = design[:, : len(share)] + share > 0.5
-    count = sums_of_rows(counts.matrix, member)
+    count = ranks.sum(sums_of_rows(counts.matrix, member))
     mean = (count.sum(0) + 0.1) / counts.lib_size.sum()
     effect = np.zeros((config.n_design, len(mean)))
     if config.batch_key is not None:
