@@ -8,6 +8,9 @@ CONSTRAINTS ?= constraints.txt
 #   make demo PIP_TORCH="torch --extra-index-url https://download.pytorch.org/whl/cpu"
 PIP_TORCH   ?= torch
 
+# The oldest Python, for make test-lowest
+LOWEST      ?= python3.10
+
 # make test-scvi SCVI=scvi-tools==1.3.0
 SCVI        ?= scvi-tools
 
@@ -22,13 +25,14 @@ pip     := $(bin)/python -m pip install --disable-pip-version-check --constraint
 sources := pyproject.toml DESCRIPTION $(CONSTRAINTS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-python test-r test-scvi validity validity-quick speed document docs dist lint longtest clean
+.PHONY: help demo test test-python test-r test-lowest test-scvi validity validity-quick speed document docs dist lint longtest clean
 
 help:
 	@echo "make demo       install, then the main job on real counts; tables and figures go to demo/"
 	@echo "                your own data: make demo DATA=counts.h5ad GROUPBY=cell_type [BATCH=batch] [OUT=folder]"
-	@echo "make test       install, then ruff, mypy, the tests of the Python and of the R package"
+	@echo "make test       install, then ruff, mypy, the documentation, the tests of the Python and of the R package"
 	@echo "make test-python, make test-r   one of them"
+	@echo "make test-lowest  the tests of the Python package with the oldest versions, in .venv-lowest [LOWEST=python3.10]"
 	@echo "make test-scvi  from_scvi against scvi-tools, in .venv-scvi"
 	@echo "make validity   are the numbers right: planted truth, nulls, peers, real counts (LDVAE_DATA); 40 minutes or more"
 	@echo "make speed      how fast and how large, beside scvi-tools (takes long)"
@@ -43,7 +47,7 @@ demo: $(VENV)/.demo
 	@$(bin)/python examples/demo.py --out "$(OUT)" $(if $(DATA),--data "$(DATA)") \
 	  $(if $(GROUPBY),--groupby "$(GROUPBY)") $(if $(BATCH),--batch "$(BATCH)")
 
-test: test-python validity-quick test-r
+test: test-python docs validity-quick test-r
 
 test-python: lint
 	$(bin)/python -m pytest
@@ -51,6 +55,11 @@ test-python: lint
 # Needs R; on Debian as root it installs it. Leaves the R library of the tests in .r/.
 test-r: $(VENV)/.bridge
 	PYTHON=$(abspath $(bin))/python tests/bridge/test_r.sh
+
+# The other end, the newest versions, is make test-python PYTHON=python3.13 VENV=.venv-3.13.
+test-lowest:
+	@$(MAKE) --no-print-directory VENV=.venv-lowest CONSTRAINTS=constraints-lowest.txt PYTHON=$(LOWEST) .venv-lowest/.lowest
+	.venv-lowest/bin/python -m pytest
 
 # scvi-tools brings much along: it has an environment of its own. One thread is enough for models this small.
 test-scvi:
@@ -74,10 +83,9 @@ validity-quick: $(VENV)/.test
 document: $(VENV)/.bridge
 	cd r_wrapper && R_LIBS=../.r/lib Rscript -e 'roxygen2::roxygenise(".", load_code = "source")'
 
-# In an environment of its own; every warning is an error.
-docs:
-	$(MAKE) --no-print-directory VENV=.venv-docs .venv-docs/.docs
-	.venv-docs/bin/python -m sphinx --fail-on-warning --keep-going --color docs docs/_build/html
+# Every warning is an error.
+docs: $(VENV)/.docs
+	$(bin)/python -m sphinx --fail-on-warning --keep-going --color docs docs/_build/html
 
 dist: $(bin)/python
 	$(pip) --quiet 'build>=1.2'
@@ -97,7 +105,7 @@ lint: $(VENV)/.test
 	$(bin)/python -m mypy
 
 clean:
-	rm -rf $(VENV) .venv-scvi .venv-docs .venv-dist .r r_wrapper/inst/python demo docs/_build build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-lowest .venv-scvi .venv-dist .r r_wrapper/inst/python demo docs/_build build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One stamp per set of packages, older than pyproject.toml, DESCRIPTION or the pins when these change.
@@ -109,6 +117,11 @@ $(VENV)/.demo: $(VENV)/.torch $(sources)
 $(VENV)/.test: $(VENV)/.torch $(sources)
 	@echo "Installing ldvae with what the tests need into $(VENV) ..."
 	@$(pip) --quiet --editable '.[test,dev]'
+	@touch $@
+
+$(VENV)/.lowest: $(VENV)/.torch $(sources)
+	@echo "Installing ldvae with the oldest versions into $(VENV) ..."
+	@$(pip) --quiet --editable '.[test]'
 	@touch $@
 
 $(VENV)/.scvi: $(VENV)/.torch $(sources)

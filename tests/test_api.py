@@ -53,7 +53,7 @@ SIGNATURES = {
     "differential_expression": "(fit, adata, *, groupby=None, group1=None, group2=None, cells1=None, cells2=None, "
     "estimand='mean', sample_key=None, within=None, delta=0.25, batch_correction=True, fdr_target=0.05, "
     "n_samples=5000, seed=0)",
-    "differential_contributions": "(fit, adata, *, groupby, group1, group2=None)",
+    "differential_contributions": "(fit, adata, *, groupby, group1, group2=None, sample_key=None)",
     "plot_differential_expression": "(de, *, group1=None, group2=None, n_labels=10, contributions=None, ax=None, "
     "figsize=None)",
     "associate_factors": "(fit, adata, *, key, sample_key=None, within=None)",

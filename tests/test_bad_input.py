@@ -197,6 +197,7 @@ ARGUMENTS = [
     ("differential_contributions", "groupby", V, [(None, "`groupby` must")]),
     ("differential_contributions", "group1", V, [("rest", "not 'rest'")]),
     ("differential_contributions", "group2", T, [(3.5, "not 3.5")]),
+    ("differential_contributions", "sample_key", V, [("donor", "not 'donor'"), ("population", "different columns")]),
     ("associate_factors", "key", V, [("x", "not 'x'")]),
     ("associate_factors", "key", T, [(None, "not None"), (["batch"], "not ['batch']")]),
     ("associate_factors", "sample_key", V, [("donor", "not 'donor'")]),

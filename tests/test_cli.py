@@ -130,12 +130,29 @@ def test_names_may_come_from_a_file(fit, simulated):
     same("table.csv", ldvae.get_expression(fit, simulated, genes=["G3", "G1"], n_samples=2))
 
 
+CELLS = "`adata` must be an .h5ad file or a .zarr folder"
+
+
 def test_cells_may_be_a_zarr_folder():
     pytest.importorskip("zarr")
     ad.read_h5ad("cells.h5ad").write_zarr("cells.zarr")
     assert run("latent", "fit.ldvae", "cells.h5ad", "-o", "a.csv") == 0
     assert run("latent", "fit.ldvae", "cells.zarr", "-o", "b.csv") == 0
     assert Path("a.csv").read_bytes() == Path("b.csv").read_bytes()
+
+
+def test_a_folder_that_is_no_zarr(capsys):
+    pytest.importorskip("zarr")
+    assert said(capsys, "de", "fit.ldvae", ".", "--groupby", "a").startswith(f"{CELLS}, and '.' is not one (")
+
+
+def test_zarr_without_zarr(monkeypatch, capsys):
+    def read(path):
+        raise ImportError("No module named 'zarr'")
+
+    monkeypatch.setattr("anndata.read_zarr", read)
+    sentence = "Folders of zarr need zarr: pip install zarr, or give an .h5ad file."
+    assert said(capsys, "latent", "fit.ldvae", ".") == sentence
 
 
 def test_a_report(monkeypatch):
@@ -148,13 +165,11 @@ def test_a_report(monkeypatch):
     assert asked == {"groupby": "population", "path": "report.html"}
 
 
-CELLS = "`adata` must be an .h5ad file or a .zarr folder"
 WRONG = [
     ("factors nothing", "`fit` must be a file written by `ldvae fit`, and there is none at 'nothing'."),
     ("factors cells.h5ad", "'cells.h5ad' is not a fit or is damaged ("),
     ("de fit.ldvae nothing --groupby a", f"{CELLS}, and there is none at 'nothing'."),
     ("de fit.ldvae fit.ldvae --groupby a", f"{CELLS}, and 'fit.ldvae' is not one ("),
-    ("de fit.ldvae . --groupby a", f"{CELLS}, and '.' is not one ("),
     ("de fit.ldvae x.h5mu --groupby a",
      f"{CELLS}, and 'x.h5mu' is a MuData: write the modality with the counts to an .h5ad file."),
     ("de fit.ldvae cells.h5ad --groupby a", "`--groupby` must name a column of adata.obs ("),

@@ -11,22 +11,20 @@ PACKAGE = Path(__file__).parents[1] / "python_pkg" / "ldvae"
 
 # The order in which data flows. A new module is entered here, at its place.
 ORDER = [
-    "version", "checks", "memory", "files", "store", "distributed",
-    "counts", "data", "distributions", "model", "train", "fit",
-    "canonical", "posterior", "shrinkage", "factors", "replicates", "activities", "local", "shared", "populations",
-    "groups", "expression", "moments", "pairs", "contributions", "differential", "between", "deviation", "programs",
-    "association", "tables", "layout", "drawing", "plots", "plots_groups", "simulate", "training", "scvi_weights",
-    "adapters", "results", "slots", "questions", "questions_groups", "page", "answers", "report", "api", "bridge",
-    "cli", "__main__", "__init__",
+    "version", "checks", "arithmetic", "memory", "files", "store", "distributed", "counts", "data", "distributions",
+    "model", "train", "fit", "canonical", "posterior", "shrinkage", "factors", "replicates", "activities", "local",
+    "shared", "populations", "groups", "expression", "moments", "pairs", "contributions", "differential", "between",
+    "deviation", "programs", "association", "tables", "layout", "drawing", "plots", "plots_groups", "simulate",
+    "training", "scvi_weights", "adapters", "results", "slots", "questions", "questions_groups", "page", "answers",
+    "report", "api", "bridge", "cli", "__main__", "__init__",
 ]  # fmt: skip
 
 # Which of our modules may know a library: torch never leaves the engine, AnnData stays at the door.
 MAY_IMPORT = {
     "torch": {
-        "distributed",
-        "data", "distributions", "model", "train", "fit", "canonical", "posterior", "factors", "activities",
-        "local", "shared", "populations", "expression", "moments", "pairs", "contributions", "between", "programs",
-        "training", "scvi_weights", "adapters",
+        "arithmetic", "distributed", "data", "distributions", "model", "train", "fit", "canonical", "posterior",
+        "factors", "activities", "local", "shared", "populations", "expression", "moments", "pairs", "contributions",
+        "between", "programs", "training", "scvi_weights", "adapters",
     },
     "anndata": {"counts", "simulate", "bridge", "cli"},
     "matplotlib": {"layout", "drawing", "plots", "plots_groups"},

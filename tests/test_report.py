@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+import html
 import io
+import json
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -104,6 +107,38 @@ def test_one_file_that_needs_no_other(written, read):
     assert not re.search(r"https?://|@import|url\(", text)
 
 
+_CLICKS = """<script>
+const table = [...document.querySelectorAll("table")].find(t => t.parentNode.previousSibling);
+const rows = [...table.tBodies[0].rows], i = rows[0].cells.length - 1;
+const shown = () => [...table.tBodies[0].rows].filter(r => !r.hidden);
+const numbers = () => shown().map(r => r.cells[i].textContent).filter(t => t !== "–").map(Number), said = {};
+const head = table.tHead.rows[0].cells[i].firstChild, search = table.parentNode.previousSibling;
+head.click(); said.up = numbers(); head.click(); said.down = numbers();
+search.value = rows[0].cells[1].textContent; search.oninput(); said.found = shown().map(r => r.textContent);
+said.wanted = search.value; said.rows = rows.length;
+said.pictures = [...document.images].map(i => i.naturalWidth); said.script = document.scripts.length;
+document.body.innerHTML = ""; document.title = JSON.stringify(said);
+</script></body>"""
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
+def test_a_browser_without_network_shows_sorts_and_filters_it(written, tmp_path):
+    clicking = tmp_path / "clicking.html"
+    clicking.write_text(written.read_text(encoding="utf-8").replace("</body>", _CLICKS), encoding="utf-8")
+    chromium = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+    offline = "--proxy-server=127.0.0.1:1"
+    found = subprocess.run(
+        [*chromium, offline, "--virtual-time-budget=5000", "--dump-dom", clicking.as_uri()],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    title = re.search(r"<title>(.*?)</title>", found.stdout, re.DOTALL)
+    assert title is not None, found.stderr
+    said = json.loads(html.unescape(title[1]))
+    assert said["up"] == sorted(said["up"]) != said["down"] and said["down"] == said["up"][::-1]
+    assert 0 < len(said["found"]) < said["rows"] and all(said["wanted"] in row for row in said["found"])
+    assert len(said["pictures"]) == 11 and min(said["pictures"]) > 300 and said["script"] == 2
+
+
 def test_every_question_has_a_section(read):
     assert read.headings == [
         "What sets each population apart",
@@ -151,7 +186,8 @@ def test_tables_are_those_of_the_functions(read, fit, cells):
 
 def test_a_comparison_comes_with_the_factors_behind_it(written, volcanoes, fit, cells):
     (_, against_rest), *inside = volcanoes
-    parts = ldvae.differential_contributions(fit, cells, groupby="label", group1=sorted(NAMES.values()))
+    by_sample = dict(sample_key="sample")
+    parts = ldvae.differential_contributions(fit, cells, groupby="label", group1=sorted(NAMES.values()), **by_sample)
     pd.testing.assert_frame_equal(against_rest, parts)
     de = ldvae.differential_expression(
         fit, cells, groupby="treatment", group1="treated", sample_key="sample", within="label"
@@ -162,7 +198,7 @@ def test_a_comparison_comes_with_the_factors_behind_it(written, volcanoes, fit, 
         pd.testing.assert_frame_equal(drawn, de[de["within"] == name])
         own = cells[cells.obs["label"] == name]
         pd.testing.assert_frame_equal(
-            parts, ldvae.differential_contributions(fit, own, groupby="treatment", group1="treated")
+            parts, ldvae.differential_contributions(fit, own, groupby="treatment", group1="treated", **by_sample)
         )
 
 

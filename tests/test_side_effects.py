@@ -64,7 +64,7 @@ def state():
         "torch": hash(torch.random.get_rng_state().numpy().tobytes()),
         "threads of torch": (torch.get_num_threads(), torch.get_num_interop_threads()),
         "gradients": torch.is_grad_enabled(),
-        "dtype": (torch.get_default_dtype(), torch.get_default_device()),
+        "dtype": (torch.get_default_dtype(), torch.empty(0).device),
         "deterministic": (torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark),
         "floating point errors": str(np.geterr()),
         "print options": str(np.get_printoptions()),

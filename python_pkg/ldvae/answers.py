@@ -157,7 +157,9 @@ def _split(asked: Asked, de: pd.DataFrame, adata: Any, groupby: str) -> pd.DataF
     called = de.loc[de["is_de"], "group1"].unique()[: plots_groups.MAX_COMPARISONS].tolist()
     if not called:
         return None
-    return questions_groups.differential_contributions(asked.fit, adata, groupby=groupby, group1=called)
+    return questions_groups.differential_contributions(
+        asked.fit, adata, groupby=groupby, group1=called, sample_key=asked.sample_key
+    )
 
 
 def _volcanoes(de: pd.DataFrame, contributions: pd.DataFrame | None = None) -> str:

@@ -240,6 +240,8 @@ _WORDS = [
     (r"\bis a (int|float)\b", "is a number"),
     (r"(?<![\w.'])(-?\d+)\.0(?![\w'])(?!\.\d)", r"\1"),
     (r"\ba list of names\b", "a character vector"),
+    (r"(?<!\w)(?:array\()?\[ ?((?:'[^']*'|[\w.+-]+)(?:, +(?:'[^']*'|[\w.+-]+))*)\]\)?", r"c(\1)"),
+    (r"the shape \(\) of type <U\d+", "a character string"),
     (
         r"\('spawn', or a cluster of new processes\), or call torch\.set_num_threads\(1\) in it first\.",
         "(parallel::makeCluster), or start R with the environment variable OMP_NUM_THREADS=1.",

@@ -161,6 +161,8 @@ def _cells(path: str) -> anndata.AnnData:
         raise ValueError(f"{wanted}, and there is none at {path!r}.")
     try:
         return anndata.read_zarr(path) if Path(path).is_dir() else anndata.read_h5ad(path)
+    except ImportError:
+        raise ImportError("Folders of zarr need zarr: pip install zarr, or give an .h5ad file.") from None
     except (OSError, KeyError) as error:
         raise ValueError(f"{wanted}, and {path!r} is not one ({error}).") from None
 

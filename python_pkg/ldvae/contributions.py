@@ -9,9 +9,10 @@ import torch
 
 from .expression import average_expression, batch_levels, latent_draw
 from .fit import Fit
-from .groups import Plan
+from .groups import Comparison, Plan, leave_out
 from .model import LDVAE
 from .posterior import Cells, linear_map, rebuild
+from .replicates import compare
 
 __all__ = ["contributions", "path_jacobian"]
 
@@ -21,15 +22,18 @@ _BLOCK = 4_000_000  # cells × genes decoded at a time
 _LOG2 = math.log(2)
 
 
-def contributions(fit: Fit, cells: Cells, plan: Plan, seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Contributions (factors + 1 × genes) and Jensen gap (genes) of each comparison, in log2 units.
+def contributions(
+    fit: Fit, cells: Cells, plan: Plan, seed: int = 0
+) -> tuple[list[Comparison], list[tuple[np.ndarray, np.ndarray]]]:
+    """Comparisons, and contributions (factors + 1 × genes) and Jensen gap (genes) of each, in log2 units.
 
     Factor k contributes V_gk (mean score in group 1 - mean score in group 2), V centred over genes; for a non-linear
     decoder V is the decoder's Jacobian averaged along the straight line between the mean latent positions (integrated
     gradients). The last row is what belongs to no factor: for a linear decoder the change of the normaliser, the same
     for every gene; for a non-linear one also the curvature within the groups. Rows sum to the difference in
     E[log2 rho].
-    The Jensen gap is what the difference in log2 E[rho] has beyond that.
+    The Jensen gap is what the difference in log2 E[rho] has beyond that. With samples, the means of a group are means
+    over its samples, which are paired as in `replicates.compare`.
 
     References
     ----------
@@ -37,9 +41,13 @@ def contributions(fit: Fit, cells: Cells, plan: Plan, seed: int = 0) -> list[tup
     """
     model = rebuild(fit)
     units = _unit_means(model, cells, plan, seed)
-    out = []
+    kept, out, refused = [], [], []
     for comparison in plan.comparisons:
-        (z1, log1, mean1), (z2, log2, mean2) = (_pooled(units, u) for u in (comparison.units1, comparison.units2))
+        try:
+            (z1, log1, of_mean1), (z2, log2, of_mean2) = _sides(units, plan, comparison)
+        except ValueError as error:
+            refused.append(str(error))
+            continue
         linear = model.config.decoder == "linear"
         jacobian = linear_map(model, cells.mean, cells.variance) if linear else path_jacobian(model, z2, z1)
         rotation = fit.factors["rotation"]
@@ -49,8 +57,10 @@ def contributions(fit: Fit, cells: Cells, plan: Plan, seed: int = 0) -> list[tup
         by_factor = (loadings * scores).T
         total = (log1 - log2) / _LOG2
         remainder = total - by_factor.sum(0)
-        out.append((np.vstack([by_factor, remainder]), np.log2(mean1 / mean2) - total))
-    return out
+        kept.append(comparison)
+        out.append((np.vstack([by_factor, remainder]), (of_mean1 - of_mean2) / _LOG2 - total))
+    leave_out(refused, len(kept), 4)
+    return kept, out
 
 
 def path_jacobian(model: LDVAE, start: np.ndarray, stop: np.ndarray, steps: int = _STEPS) -> np.ndarray:
@@ -97,6 +107,22 @@ def _unit_means(
     return n, z_mean, log_mean, mean
 
 
+def _sides(units: tuple[np.ndarray, ...], plan: Plan, comparison: Comparison) -> list[list[np.ndarray]]:
+    """Mean of z, mean of log rho and log of mean rho in both groups; with samples, the means of theirs."""
+    groups = (comparison.units1, comparison.units2)
+    if not plan.samples:
+        return [_pooled(units, group) for group in groups]
+    own = [plan.samples_of(group, units[0]) for group in groups]
+    values = [np.array([np.concatenate(_pooled(units, u)) for u in samples.values()]) for samples in own]
+    names = (comparison.group1, comparison.group2)
+    paired = compare(values[0], list(own[0]), values[1], list(own[1]), names).paired
+    shared = own[0].keys() & own[1].keys()
+    used = [[not paired or sample in shared for sample in samples] for samples in own]
+    ends = np.cumsum([values.shape[1] for values in units[1:-1]])
+    return [np.split(v[rows].mean(0), ends) for v, rows in zip(values, used, strict=True)]
+
+
 def _pooled(units: tuple[np.ndarray, ...], group: np.ndarray) -> list[np.ndarray]:
     weight = units[0][group] / units[0][group].sum()
-    return [weight @ values[group] for values in units[1:]]
+    z, log, mean = (weight @ values[group] for values in units[1:])
+    return [z, log, np.log(mean)]

@@ -12,6 +12,7 @@ import torch
 from scipy.special import gammaln
 
 from . import checks
+from .arithmetic import log_
 from .checks import brief
 from .counts import Labels, read_labels, read_values
 from .distributed import ALONE, Ranks
@@ -126,7 +127,7 @@ class Minibatch:
 
     def log1p_times(self, weight: torch.Tensor) -> torch.Tensor:
         """log(1 + counts) (n × genes) @ weight (genes × h), differentiable in the weight."""
-        values = torch.log1p(self.values)
+        values = log_(self.values + 1)
         if self.values.device.type != "cpu":
             return self.dense(values) @ weight
         product: torch.Tensor = _SparseTimes.apply(weight, self.scipy(values))

@@ -14,7 +14,7 @@ from scipy.stats import t as t_distribution
 
 from .counts import Labels, read_labels
 from .fit import Fit
-from .groups import Comparison, Plan
+from .groups import Comparison, Plan, leave_out
 from .moments import BatchEffects, Group, Moments, counted, moments, pool
 from .pairs import compare_pairs
 from .posterior import Cells, rebuild
@@ -24,7 +24,6 @@ from .shrinkage import ash, posterior_fdr, weighted_median
 __all__ = ["compare", "contrast", "log_odds", "normal_equivalent"]
 
 _MIN_COUNTS, _MIN_DETECTED = 10, 5  # a gene below either in both groups is not tested
-_CELLS_PER_SAMPLE = 5
 _NULL_PENALTY = 3.0  # milder than for loadings: calls ask for more than a non-zero change, and intervals are reported
 _MIN_GENES = 100  # of fewer, most may have changed: what most do is then taken to be no change
 _LOG2 = math.log(2)
@@ -136,10 +135,7 @@ def compare_samples(
         means = [1e4 * np.exp2(y.mean(0)) for y in (y1, y2)]
         kept.append(comparison)
         out.append({**posterior, **_raw(one, two, means)})
-    if refused and not kept:
-        raise ValueError(f"`sample_key`: {refused[0]} (of at least {_CELLS_PER_SAMPLE} cells each).")
-    if refused:
-        warnings.warn(f"Left out were {len(refused)} comparisons, the first because {refused[0]}.", stacklevel=4)
+    leave_out(refused, len(kept), 5)
     return kept, out
 
 
@@ -236,13 +232,8 @@ def warn_confounded(plan: Plan, batch: Labels) -> None:
 
 def _sample_means(found: Moments, plan: Plan, units: np.ndarray) -> tuple[np.ndarray, list[str]]:
     """Log2 mean expression of the samples with enough cells in a group (samples × genes), and their names."""
-    names, means = [], []
-    for sample in np.unique(plan.sample[units]):
-        own = units[plan.sample[units] == sample]
-        if found.n[own].sum() >= _CELLS_PER_SAMPLE:
-            names.append(plan.samples[sample])
-            means.append(pool(found, own).log_mean / _LOG2)
-    return np.array(means), names
+    samples = plan.samples_of(units, found.n)
+    return np.array([pool(found, own).log_mean / _LOG2 for own in samples.values()]), list(samples)
 
 
 def _posterior(effect: np.ndarray, std: np.ndarray, delta: float, fdr_target: float) -> Columns:

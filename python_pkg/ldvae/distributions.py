@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 
+from .arithmetic import exp_, log_
 from .data import Minibatch
 
-__all__ = ["LIKELIHOODS", "LOG_RHO_MAX", "exp_", "kl_normal", "kl_shrinkage", "log_expression", "log_likelihood"]
+__all__ = ["LIKELIHOODS", "LOG_RHO_MAX", "kl_normal", "kl_shrinkage", "log_expression", "log_likelihood"]
 
 LIKELIHOODS = ("nb", "zinb", "poisson")
 _TABLE = 16  # counts up to here need no gamma function
@@ -106,22 +106,6 @@ class _Totals:
             self.value += value
 
 
-def _log_(a: torch.Tensor) -> torch.Tensor:
-    """In place; on a CPU by numpy, which takes a third of torch's time."""
-    if a.device.type == "cpu":
-        np.log(a.numpy(), out=a.numpy())
-        return a
-    return a.log_()
-
-
-def exp_(a: torch.Tensor) -> torch.Tensor:
-    """In place; on a CPU by numpy, which takes half of torch's time."""
-    if a.device.type == "cpu":
-        np.exp(a.numpy(), out=a.numpy())
-        return a
-    return a.exp_()
-
-
 def _dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return torch.dot(a.reshape(-1), b.reshape(-1))
 
@@ -140,7 +124,7 @@ def _negative_binomial(mu: torch.Tensor, x: torch.Tensor, total: _Totals, out: t
     t = mu + theta
     r = theta / t
     torch.sub(x, mu, out=out).mul_(r)
-    log_t = _log_(t)
+    log_t = log_(t)
     each = len(x) * total.log_theta - log_t.sum(0)
     total.value += theta @ each - _dot(x, log_t)
     # the derivative has sum(1 - (x + theta) / t) = sum(mu - x) / t
@@ -149,7 +133,7 @@ def _negative_binomial(mu: torch.Tensor, x: torch.Tensor, total: _Totals, out: t
 
 def _zero_inflated(mu: torch.Tensor, x: torch.Tensor, total: _Totals, out: torch.Tensor) -> None:
     theta, zero_logit, zero = total.theta, total.zero_logit, x == 0
-    log_t = _log_(mu + theta)
+    log_t = log_(mu + theta)
     log_r = total.log_theta - log_t
     r = log_r.exp()
     log_zero = theta * log_r  # log p(0) of the negative binomial
@@ -176,7 +160,7 @@ def _gamma_ratios(x: torch.Tensor, theta: torch.Tensor, columns: torch.Tensor) -
     exceed = at_least @ number.to(theta.dtype)
     steps = theta + torch.arange(_TABLE, device=theta.device)[:, None]
     derivative = (exceed / steps).sum(0)
-    value = _dot(exceed, _log_(steps))
+    value = _dot(exceed, log_(steps))
     large = torch.nonzero(x > _TABLE).squeeze(-1)
     if len(large):
         gene = columns[large]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from .distributions import LOG_RHO_MAX, exp_, log_expression
+from .arithmetic import exp_
+from .distributions import LOG_RHO_MAX, log_expression
 from .model import LDVAE
 from .posterior import Cells
 

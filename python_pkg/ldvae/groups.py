@@ -13,9 +13,10 @@ from . import checks
 from .counts import Labels, read_cells, read_labels
 from .memory import need_memory
 
-__all__ = ["Comparison", "Plan", "plan_comparisons", "row_numbers"]
+__all__ = ["Comparison", "Plan", "leave_out", "plan_comparisons", "row_numbers"]
 
 _MIN_CELLS = 3  # fewer cells say nothing about how cells vary
+_CELLS_PER_SAMPLE = 5
 _BYTES_PER_ROW, _BYTES_PER_SUM = 200, 130  # per comparison and gene, per unit and gene
 
 
@@ -55,6 +56,11 @@ class Plan:
         """Row numbers of the cells of some units."""
         return np.flatnonzero(np.isin(self.codes, units))
 
+    def samples_of(self, units: np.ndarray, n: np.ndarray) -> dict[str, np.ndarray]:
+        """Of some units, those of each sample that has enough cells there; `n` is the number of cells of every unit."""
+        own = {sample: units[self.sample[units] == sample] for sample in np.unique(self.sample[units])}
+        return {self.samples[s]: rows for s, rows in own.items() if n[rows].sum() >= _CELLS_PER_SAMPLE}
+
 
 def row_numbers(argument: str, cells: Any, names: np.ndarray) -> np.ndarray:
     """Row numbers of a set of cells given as a boolean mask or by names."""
@@ -74,6 +80,16 @@ def row_numbers(argument: str, cells: Any, names: np.ndarray) -> np.ndarray:
     if len(rows) == 0:
         raise ValueError(f"`{argument}` must hold at least one cell, and it is empty.")
     return rows
+
+
+def leave_out(refused: list[str], n_kept: int, stacklevel: int) -> None:
+    """Say which comparisons have too few samples: a warning, or an error if none is left."""
+    if refused and not n_kept:
+        raise ValueError(f"`sample_key`: {refused[0]} (of at least {_CELLS_PER_SAMPLE} cells each).")
+    if refused:
+        warnings.warn(
+            f"Left out were {len(refused)} comparisons, the first because {refused[0]}.", stacklevel=stacklevel
+        )
 
 
 def plan_comparisons(

@@ -23,12 +23,14 @@ from scipy.stats import chi2
 from torch import Tensor
 
 from .activities import Scores, as_tensor, features, information_and_gradient, posterior_scores, weighted_mean
+from .arithmetic import exp_, narrow_product
 from .shrinkage import Shrunk, ash, weighted_median
 
 __all__ = ["Local", "Slopes", "VarianceTest"]
 
 N_FOLDS = 5
 _STEPS = 4  # Fisher scoring steps
+_SETTLED = 0.03  # a step as small as this is followed by one of about its square
 _RIDGE = 0.1  # on slopes: keeps a gene with a handful of counts finite
 _BLOCK = 200_000  # cells × genes worked on at a time: about a megabyte, so that it stays in the cache
 _DONOR_COUNTS = 10.0  # pseudo-counts behind a group's own intercept: a normal prior of sd 0.3 on the log scale
@@ -162,7 +164,7 @@ class Local:
         mu, expected = torch.empty_like(self.x), torch.zeros(self.x.shape[1])
         for rows in _blocks(*self.x.shape):
             block = torch.addmm(self.adjusted[rows], cells[rows], genes, out=mu[rows])
-            expected += block.clamp_(-30, 12).exp_().sum(0)
+            expected += exp_(block.clamp_(-30, 12)).sum(0)
         excess = (self._seen + 0.5) / (expected + 0.5)
 
         def blocks() -> Iterator[tuple[slice, Tensor, Tensor]]:
@@ -190,8 +192,8 @@ class Local:
         intercept, blocks = self._derivatives(intercept, size, activity, loadings)
         for rows, e, w in blocks:
             for f, genes in enumerate(folds):
-                by_w[rows, f] = w[:, genes] @ columns[genes]
-                by_e[rows, f] = e[:, genes] @ columns[genes, : 1 + q]
+                by_w[rows, f] = narrow_product(w[:, genes], columns[genes])
+                by_e[rows, f] = narrow_product(e[:, genes], columns[genes, : 1 + q])
         return by_w, by_e, intercept
 
     @cached_property
@@ -245,13 +247,15 @@ class Local:
                 beta = torch.zeros(len(start), q + 1)
                 beta[:, 0] = start
                 for _ in range(_STEPS + 1):
-                    mu = torch.addmm(offset, beta, design.T).clamp_(-30, 12).exp_()
+                    mu = exp_(torch.addmm(offset, beta, design.T).clamp_(-30, 12))
                     r = theta / (theta + mu)
-                    hessian = ((mu * r) @ products).view(-1, q + 1, q + 1) + ridge
-                    gradient = ((x - mu).mul_(r)) @ design - beta * ridge.diagonal()
+                    hessian = narrow_product(mu * r, products).reshape(-1, q + 1, q + 1) + ridge
+                    gradient = narrow_product((x - mu).mul_(r), design) - beta * ridge.diagonal()
                     gradient[:, 0] += start * ridge[0, 0]
                     step = torch.linalg.solve(hessian, gradient.unsqueeze(-1)).squeeze(-1)
                     beta = beta + step.clamp_(-1, 1)
+                    if float(step.abs().max()) < _SETTLED:
+                        break
                 # the last step moved little: mu, r and the Hessian are those of the estimate
                 overdispersion = ((x - mu).square() * r / mu).sum(1) / max(len(a) - q - 1, 1)
                 variance = torch.linalg.inv(hessian).diagonal(dim1=1, dim2=2)[:, 1:].clamp(min=1e-10)
@@ -268,7 +272,7 @@ class Local:
         residual -= residual.mean(0)
         basis = torch.randn(len(residual), 4, generator=torch.Generator().manual_seed(seed))
         for _ in range(12):
-            basis, _ = torch.linalg.qr(residual @ (residual.T @ basis))
+            basis, _ = torch.linalg.qr(narrow_product(residual, narrow_product(residual.T, basis)))
         left, _, _ = torch.linalg.svd(basis.T @ residual, full_matrices=False)
         return (basis @ left[:, 0]) * len(residual) ** 0.5
 
@@ -311,8 +315,10 @@ class Local:
         e, w, _ = self._moments(self.intercept, null.size, null.full * null.scale, self.nuisance)
         space = torch.cat([torch.ones(len(loading), 1), self.nuisance], 1)
         q = space.shape[1]
-        gram = (w @ (space[:, :, None] * space[:, None]).flatten(1)).view(-1, q, q) + 1e-6 * torch.eye(q)
-        along = torch.linalg.solve(gram, (w @ (space * loading[:, None])).unsqueeze(-1)).squeeze(-1)
+        gram = narrow_product(w, (space[:, :, None] * space[:, None]).flatten(1)).reshape(-1, q, q) + 1e-6 * torch.eye(
+            q
+        )
+        along = torch.linalg.solve(gram, narrow_product(w, space * loading[:, None]).unsqueeze(-1)).squeeze(-1)
         orthogonal = loading - along @ space.T
         # fitting size and nuisance to the same counts shrinks residuals by their leverage
         leverage = w * torch.einsum("nij,gi,gj->ng", torch.linalg.inv(gram), space, space)

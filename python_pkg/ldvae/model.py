@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from .arithmetic import narrow_product
 from .data import Minibatch
 from .distributions import LIKELIHOODS, kl_normal, kl_shrinkage, log_likelihood
 
@@ -203,7 +204,7 @@ class _Affine(torch.autograd.Function):
     def backward(ctx: Any, *grads: torch.Tensor) -> Any:
         features, weights = ctx.saved_tensors
         (g,) = grads
-        return (weights.T.contiguous() @ g.T).T, (features.T @ g).T, g.sum(0)
+        return narrow_product(g, weights), (features.T @ g).T, g.sum(0)
 
 
 def refuse_surroundings() -> None:
@@ -216,7 +217,7 @@ def refuse_surroundings() -> None:
             "This is a forked process, in which torch would hang with several threads; start the worker afresh "
             "('spawn', or a cluster of new processes), or call torch.set_num_threads(1) in it first."
         )
-    dtype, device = torch.get_default_dtype(), torch.get_default_device()
+    dtype, device = torch.get_default_dtype(), _device_of_new_tensors()
     half = any(torch.is_autocast_enabled(kind) for kind in ("cpu", "cuda"))
     for wrong, found, remedy in (
         (dtype != torch.float32, f"of {dtype}", "call torch.set_default_dtype(torch.float32)"),
@@ -237,9 +238,13 @@ def weight_shapes(config: Config) -> dict[str, tuple[tuple[int, ...], str]]:
     return {name: (tuple(value.shape), kind[name]) for name, value in state.items()}
 
 
+def _device_of_new_tensors() -> torch.device:
+    return torch.empty(0).device  # before torch 2.5, get_default_device() sees no `with torch.device(...)`
+
+
 def _linear(n_in: int, n_out: int, generator: torch.Generator) -> nn.Linear:
     # skip_init and an explicit generator: the global random state is the user's, not ours
-    layer: nn.Linear = nn.utils.skip_init(nn.Linear, n_in, n_out, device=torch.get_default_device())
+    layer: nn.Linear = nn.utils.skip_init(nn.Linear, n_in, n_out, device=_device_of_new_tensors())
     bound = n_in**-0.5
     nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
     nn.init.zeros_(layer.bias)

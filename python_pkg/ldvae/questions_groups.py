@@ -178,7 +178,7 @@ def differential_expression(
 
 
 def differential_contributions(
-    fit: Fit, adata: Any, *, groupby: str, group1: Any, group2: str | None = None
+    fit: Fit, adata: Any, *, groupby: str, group1: Any, group2: str | None = None, sample_key: str | None = None
 ) -> pd.DataFrame:
     """Split the change of log expression between groups into what each factor contributes.
 
@@ -187,13 +187,16 @@ def differential_contributions(
     with a linear decoder the change of the normaliser (one constant for all genes), else also the curvature of the
     decoder.
 
+    With `sample_key` every biological sample has the same weight, however many cells it has, as in
+    `differential_expression`: means are those of the samples' means, within samples where these are compared there.
+
     Parameters
     ----------
     fit
         The fit.
     adata
         Cells with counts of the fit's genes.
-    groupby, group1, group2
+    groupby, group1, group2, sample_key
         As in `differential_expression`.
 
     Returns
@@ -210,10 +213,12 @@ def differential_contributions(
     fit = check_fit(fit)
     names = [*factor_names(fit.config.n_latent), "remainder"]
     n_rows = len(fit.genes) * len(names)
-    plan = plan_comparisons(adata, groupby=groupby, group1=group1, group2=group2, n_genes=n_rows // 4)
-    found = contributions(fit, read_data(fit, adata), plan)
-    n, n_genes = len(plan.comparisons), len(fit.genes)
-    repeat = {k: np.repeat([getattr(c, k) for c in plan.comparisons], n_rows) for k in ("group1", "group2")}
+    plan = plan_comparisons(
+        adata, groupby=groupby, group1=group1, group2=group2, sample_key=sample_key, n_genes=n_rows // 4
+    )
+    comparisons, found = contributions(fit, read_data(fit, adata), plan)
+    n, n_genes = len(comparisons), len(fit.genes)
+    repeat = {k: np.repeat([getattr(c, k) for c in comparisons], n_rows) for k in ("group1", "group2")}
     return table(
         "contributions",
         {

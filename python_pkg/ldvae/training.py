@@ -60,7 +60,8 @@ def fit_ldvae(
     Parameters
     ----------
     adata
-        Raw counts, cells × genes, in `X` or in `layer`; sparse or dense, any dtype, in memory or backed. Not changed.
+        Raw counts, cells × genes, in `X` or in `layer`; sparse or dense, any dtype, in memory, or backed by
+        an .h5ad file or a zarr store. Not changed.
     genes
         Genes to model: names, or a boolean column of `adata.var` such as "highly_variable". Library sizes come from all
         genes of the object.

@@ -57,8 +57,13 @@ by_mask <- function(mask, genes) {
   genes[mask]
 }
 
-# An argument that crosses without loss: missing values, factors and names do not.
+# An argument that crosses without loss: missing values, factors and names do not. Names mean something in `depth` only:
+# a column of a Seurat object has those of its cells.
 plain_argument <- function(value, name) {
+  if (name %in% c("path", "checkpoint") && !is.null(value)) {
+    check_file_name(name, value)
+    return(path.expand(value))
+  }
   if (!is.null(value) && !is.atomic(value) && !is.list(value)) {
     what <- if (is.function(value)) "function" else class(value)[1]
     stop(sprintf("`%s` must be a plain value, not a %s.", name, what), call. = FALSE)
@@ -67,8 +72,9 @@ plain_argument <- function(value, name) {
     stop(sprintf("`%s` must not %s.", name, if (length(value) > 1L) "hold NA" else "be NA"), call. = FALSE)
   }
   if (is.factor(value)) value <- as.character(value)
-  if (name %in% c("path", "checkpoint") && is.character(value)) return(path.expand(value))
-  if (is.atomic(value) && !is.null(names(value))) as.list(value)
-  else if (is.logical(value) && length(value) > 1L) array(value)
-  else value
+  if (is.atomic(value) && !is.null(names(value))) {
+    if (name == "depth") return(as.list(value))
+    value <- unname(value)
+  }
+  if (is.logical(value) && length(value) > 1L) array(value) else value
 }

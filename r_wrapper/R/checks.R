@@ -19,10 +19,14 @@ check_count <- function(name, value, low) {
   }
 }
 
-check_new_file <- function(name, value) {
+check_file_name <- function(name, value) {
   if (!is.character(value) || length(value) != 1L || is.na(value) || !nzchar(value)) {
     stop("`", name, "` must be the name of a file, not ", described(value), ".", call. = FALSE)
   }
+}
+
+check_new_file <- function(name, value) {
+  check_file_name(name, value)
   if (!dir.exists(dirname(value))) {
     stop("`", name, "` must be in an existing folder, and '", dirname(value), "' is not one.", call. = FALSE)
   }
@@ -38,7 +42,7 @@ described <- function(value) {
   if (is.null(value)) "NULL"
   else if (is.atomic(value) && length(value) == 1L) paste0("'", value, "'")
   else if (is.atomic(value)) sprintf("%s values", format(length(value), big.mark = ","))
-  else paste("a", class(value)[1])
+  else paste(if (grepl("^[AEIOaeio]", class(value)[1])) "an" else "a", class(value)[1])
 }
 
 shown <- function(values, limit = 5L) {

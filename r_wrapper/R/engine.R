@@ -75,7 +75,8 @@ one_line <- function(message) {
 #' environment instead, `r-ldvae`, with virtualenv; it is found from then on. If you name a Python of your own, by the
 #' environment variable `RETICULATE_PYTHON` or `reticulate::use_python()`, that one is taken.
 #'
-#' @param python Path of the Python (3.10 or newer) to build the environment from; by default reticulate chooses.
+#' @param python Path of the Python (3.10 or newer) to build the environment from; by default reticulate chooses. An
+#'   environment that is there is built anew if you give it, otherwise brought up to date.
 #' @param cpu_only On Linux, take PyTorch without support of graphics cards, which is much smaller.
 #' @return `engine_available()`: `TRUE` if the engine can be used, otherwise `FALSE`, with the reason as attribute
 #'   `"reason"`. `install_engine()`: nothing; it needs the internet and a few minutes.
@@ -92,8 +93,9 @@ engine_available <- function() {
 #' @rdname engine_available
 #' @export
 install_engine <- function(python = NULL, cpu_only = FALSE) {
-  if (!has_environment()) {
-    reticulate::virtualenv_create(environment_name, python = python, version = ">=3.10", packages = NULL)
+  if (!has_environment() || !is.null(python)) {
+    reticulate::virtualenv_create(environment_name, python = python, version = ">=3.10", packages = NULL,
+                                  force = !is.null(python))
   }
   torch <- grep("^torch", requirements, value = TRUE)
   if (isTRUE(cpu_only) && Sys.info()[["sysname"]] == "Linux") {

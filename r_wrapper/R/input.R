@@ -36,8 +36,8 @@ counts_of <- function(x, assay, hint) {
     if (!is.null(assay)) stop("`assay` must be NULL, since `x` is a matrix.", call. = FALSE)
     x
   } else {
-    stop("`x` must be a SingleCellExperiment, a Seurat object or a matrix of counts (genes x cells), not a ",
-         class(x)[1], ".", call. = FALSE)
+    stop("`x` must be a SingleCellExperiment, a Seurat object or a matrix of counts (genes x cells), not ",
+         described(x), ".", call. = FALSE)
   }
 }
 
@@ -82,7 +82,7 @@ counts_of_seurat <- function(x, assay, hint) {
 seurat_layer <- function(assay) {
   if (!inherits(assay, "StdAssay")) return(methods::slot(assay, "counts"))
   of_seurat5 <- function(name) getExportedValue("SeuratObject", name) # absent from SeuratObject 4
-  layers <- of_seurat5("Layers")(assay, search = "counts")
+  layers <- suppressWarnings(of_seurat5("Layers")(assay, search = "counts")) # that there are none
   if (length(layers) > 1L) assay <- of_seurat5("JoinLayers")(assay, layers = "counts", new = "counts")
   if (length(layers)) of_seurat5("LayerData")(assay, layer = "counts")
 }
@@ -108,7 +108,7 @@ cell_data_of <- function(x, cell_data) {
   }
   if (is.null(cell_data)) return(data.frame(row.names = seq_len(ncol(x))))
   if (!is.data.frame(cell_data) && !methods::is(cell_data, "DataFrame")) {
-    stop("`cell_data` must be a data.frame with one row per cell, not a ", class(cell_data)[1], ".", call. = FALSE)
+    stop("`cell_data` must be a data.frame with one row per cell, not ", described(cell_data), ".", call. = FALSE)
   }
   if (nrow(cell_data) != ncol(x)) {
     stop(sprintf("`cell_data` must have one row for each of the %d cells (columns) of `x`, not %d.",

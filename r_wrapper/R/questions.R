@@ -166,6 +166,9 @@ differential_expression <- function(fit, x, groupby = NULL, group1 = NULL, group
 #' between the groups. What belongs to no factor is the row `remainder`: with a linear decoder the change of the
 #' normaliser (one constant for all genes), else also the curvature of the decoder.
 #'
+#' With `sample_key` every biological sample has the same weight, however many cells it has, as in
+#' [differential_expression()]: means are those of the samples' means, within samples where these are compared there.
+#'
 #' @inheritParams differential_expression
 #' @return A data.frame: `gene`, `group1`, `group2`, `factor`, `contribution`, `jensen_gap`, long, in log2 units. The
 #'   contributions of a gene sum to the model's difference in the mean of log2 expression; `jensen_gap` (the same in all
@@ -179,7 +182,7 @@ differential_expression <- function(fit, x, groupby = NULL, group1 = NULL, group
 #'   head(differential_contributions(fit, sce, groupby = "population", group1 = "P0"))
 #' }
 #' @export
-differential_contributions <- function(fit, x, groupby, group1, group2 = NULL, cell_data = NULL) {
+differential_contributions <- function(fit, x, groupby, group1, group2 = NULL, sample_key = NULL, cell_data = NULL) {
   ask("differential_contributions", as.list(environment()))
 }
 

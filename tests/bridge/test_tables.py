@@ -26,6 +26,7 @@ CALLS = [
     ("differential_expression", "fit, sce", dict(cells1=["C1", "C5", "C9", "C11", "C12"], estimand="cell",
                                                  n_samples=200, seed=5)),
     ("differential_contributions", "fit, sce", dict(groupby="population", group1="P1")),
+    ("differential_contributions", "fit, sce", dict(groupby="treatment", group1="treated", sample_key="sample")),
     ("associate_factors", "fit, sce", dict(key="treatment", sample_key="sample", within="population")),
     ("associate_factors", "fit, sce", dict(key="population")),
 ]  # fmt: skip

@@ -70,6 +70,7 @@ test_that("a fit survives its file", {
   save_fit(fit, path)
   again <- load_fit(path)
   expect_identical(again, fit)
+  expect_identical(error_of(load_fit(fit)), "`path` must be the name of a file, not a ldvae_fit.")
   expect_match(error_of(load_fit("nowhere.safetensors")), "^`path` must be a file written by save_fit")
   expect_match(error_of(save_fit(fit, "no/such/folder/x")), "^`path` must be in an existing folder")
 })

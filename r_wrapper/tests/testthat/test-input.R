@@ -109,6 +109,7 @@ test_that("sets of cells may be logical, names or numbers", {
   expect_identical(differential_expression(fitted(), sce, cells1 = which(mask)), by_mask)
   expect_identical(error_of(differential_expression(fitted(), sce, cells1 = 401)),
                    "`cells1` must hold numbers of cells from 1 to 400, names of cells, or TRUE and FALSE.")
+  expect_identical(differential_expression(fitted(), sce, cells1 = stats::setNames(mask, colnames(sce))), by_mask)
   mask[2] <- NA
   expect_identical(error_of(differential_expression(fitted(), sce, cells1 = mask)), "`cells1` must not hold NA.")
 })
@@ -117,7 +118,7 @@ test_that("objects that are not what they should be get one sentence", {
   sce <- simulated()
   expect_identical(
     error_of(fit_ldvae(letters)),
-    "`x` must be a SingleCellExperiment, a Seurat object or a matrix of counts (genes x cells), not a character."
+    "`x` must be a SingleCellExperiment, a Seurat object or a matrix of counts (genes x cells), not 26 values."
   )
   expect_identical(error_of(fit_ldvae()), "`x` is missing, with no default.")
   twice <- sce
