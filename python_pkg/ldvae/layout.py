@@ -91,7 +91,7 @@ def arrange(
     left = [0.1 + max(o[c, 0] for o in over if c < len(o)) for c in range(len(lines[0]))]
     if body is not None and not figsize:
         width = max(3.4, left[0] + body + 0.1)
-    wide = int(width * 72 / (SMALL * 0.6))
+    wide = int((width - 0.2) * 72 / (SMALL * 0.64))  # names of cell types have many capitals
     text = "\n".join(part for sentence in foot for part in textwrap.wrap(sentence, wide))
     chrome = (
         0.1 + (text.count("\n") + 1) * SMALL * 1.4 / 72 * bool(text) + sum(o[:, 1:].max(0).sum() + gap for o in over)
