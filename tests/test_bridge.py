@@ -131,7 +131,7 @@ def test_a_mistake_of_the_engine_is_not_hidden(monkeypatch, fit):
         ("`depth` must map populations to multipliers, such as {'P0': 3}, not inf.",
          "`depth` must map populations to multipliers, such as c(P0 = 3), not Inf."),
         ("must be a name, not 1.0, [2.0, -3.0] or 'v1.0', but 3 is a int, not 4.0.",
-         "must be a name, not 1, [2, -3] or 'v1.0', but 3 is a number, not 4."),
+         "must be a name, not 1, c(2, -3) or 'v1.0', but 3 is a number, not 4."),
         ("needs estimand='mean'", "needs estimand = 'mean'"),
         ("Plots need matplotlib: pip install 'ldvae[plot]'.",
          'The report needs the Python package matplotlib: run reticulate::py_install("matplotlib") and restart R.'),
