@@ -1,0 +1,63 @@
+"""Posterior means of expression in closed form against many draws."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import ldvae
+from ldvae.distributions import log_expression
+from ldvae.expression import average_expression, expected_expression, is_log_normal
+from ldvae.posterior import read_data, rebuild
+
+ROWS, N_DRAWS = np.array([3, 77, 400]), 20_000
+
+
+@pytest.fixture(scope="module", params=["all genes", "some genes"])
+def model_and_cells(request, simulated, settings):
+    """A fit whose expression sums to one, and one whose does not; latent positions as sure as is usual."""
+    genes = None if request.param == "all genes" else simulated.var_names[:80].tolist()
+    fit = ldvae.fit_ldvae(simulated, batch_key="batch", genes=genes, **settings)
+    cells = read_data(fit, simulated)
+    return rebuild(fit), replace(cells, variance=np.full_like(cells.variance, 0.15))
+
+
+@pytest.mark.parametrize("average", [True, False])
+def test_the_closed_form_is_the_mean_of_draws(model_and_cells, average):
+    model, cells = model_and_cells
+    assert is_log_normal(model)
+    rho, squares, own = (a.double() for a in expected_expression(model, cells, ROWS, None, average))
+    noise = np.random.default_rng(0).standard_normal((N_DRAWS, cells.mean.shape[1]))
+    for i, row in enumerate(ROWS):
+        z = torch.from_numpy(cells.mean[row] + np.sqrt(cells.variance[row]) * noise).float()
+        design = torch.from_numpy(cells.design[[row]]).expand(N_DRAWS, -1)
+        there = log_expression(model.decode(z, design), model.config.closed).exp().double()
+        drawn = average_expression(model, z).double() if average else there
+        # the normaliser at its expectation: right to the second order
+        torch.testing.assert_close(rho[i], drawn.mean(0), rtol=0.03, atol=1e-7)
+        torch.testing.assert_close(own[i], there.mean(0), rtol=0.03, atol=1e-7)
+        torch.testing.assert_close(squares[i], drawn.square().mean(0), rtol=0.08, atol=1e-7)
+        spread = drawn.square().mean(0) / drawn.mean(0).square()
+        assert float(spread.detach().max()) > 1.05  # or there was nothing to get right
+
+
+def test_what_a_cell_expresses_does_not_depend_on_the_cells_beside_it(model_and_cells):
+    model, cells = model_and_cells
+    together = expected_expression(model, cells, ROWS, None, True)
+    alone = [expected_expression(model, cells, ROWS[i : i + 1], None, True) for i in range(len(ROWS))]
+    for whole, *parts in zip(together, *alone, strict=True):
+        torch.testing.assert_close(whole, torch.cat(parts))
+
+
+def test_draws_where_log_expression_is_not_normal(simulated, settings):
+    fit = ldvae.fit_ldvae(simulated, batch_key="batch", decoder="nonlinear", **settings)
+    model, cells = rebuild(fit), read_data(fit, simulated)
+    assert not is_log_normal(model)
+    none = np.zeros((len(ROWS), cells.mean.shape[1]), np.float32)
+    rho, squares, _ = expected_expression(model, cells, ROWS, none, True)
+    at_mean = average_expression(model, torch.from_numpy(cells.mean[ROWS]))
+    torch.testing.assert_close(rho, at_mean)
+    torch.testing.assert_close(squares, at_mean.square())
