@@ -13,10 +13,12 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
+import gpu
 import growth
 import matplotlib
 import pandas as pd
 import questions
+import torch
 import training
 from matplotlib.ticker import NullLocator
 from timing import Row
@@ -36,6 +38,8 @@ PROMISES = (
     ("seconds, specific", "1,000,000", None, 120.0),
     ("seconds, specific", "6,000", None, 10.0),
     ("seconds, within", "6,000", None, 10.0),
+    ("seconds, fit to convergence", "1,000,000", None, 60.0),
+    ("share of an epoch in which the device is busy", "", 0.8, None),
     ("peak over the size of the counts", "100,000", None, 1.5),
     ("speed of two epochs from disk", "80,000", 0.5, None),
     ("exponent of", "n_cells", None, 1.1),
@@ -65,6 +69,8 @@ def main() -> None:
         }
     else:
         print("scvi-tools is not installed: without it.")
+    if torch.cuda.is_available():
+        parts["gpu"] = gpu.run
     arguments.out.mkdir(parents=True, exist_ok=True)
     file = arguments.out / "rows.csv"
     chosen = [name for name in parts if not arguments.only or name in arguments.only]

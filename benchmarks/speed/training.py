@@ -39,11 +39,11 @@ def step(threads: int) -> list[Row]:
     return rows
 
 
-def epoch(adata: Any, n_epochs: int = 2) -> float:
+def epoch(adata: Any, n_epochs: int = 2, device: str = "cpu") -> float:
     """Seconds of one epoch of ldvae, all that `train` does included, after one that warms up."""
     read = read_counts(adata, layer=None, genes=None, size_factor_key=None)
     design = np.zeros((adata.n_obs, 0), np.float32)
-    data = SparseCounts(read.matrix, read.lib_size, design, torch.device("cpu"))
+    data = SparseCounts(read.matrix, read.lib_size, design, torch.device(device))
     config = Config(n_genes=adata.n_vars, n_latent=10)
     for epochs in (1, n_epochs):
         took, _ = timed(
