@@ -1,4 +1,4 @@
-"""On a CUDA device: a fit of a million cells to convergence, how busy the device is, and the step against LinearSCVI."""
+"""On a CUDA device: a fit of a million cells to convergence, how busy the device is, a step against LinearSCVI."""
 
 from __future__ import annotations
 
