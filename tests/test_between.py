@@ -11,7 +11,8 @@ import pytest
 from ldvae import population_loadings, population_programs
 from ldvae.between import between_programs
 from ldvae.counts import read_labels
-from ldvae.posterior import read_data
+from ldvae.moments import moments, pool
+from ldvae.posterior import read_data, rebuild
 
 
 @pytest.fixture(scope="module")
@@ -111,3 +112,11 @@ def test_too_little_to_compare_is_said(simulated, fit, parts):
     single = replace(single, codes=np.zeros_like(single.codes))
     with pytest.raises(ValueError, match="at least two samples with 5 cells"):
         between_programs(fit, cells, labels, single, None, 0)
+
+
+def test_cells_that_are_all_alike_say_little_about_others(simulated, fit):
+    alike = simulated.copy()
+    alike.X = simulated.X[np.repeat([0, 1], 300)]
+    data = replace(read_data(fit, alike), mean=np.zeros((600, 6), np.float32), design=np.zeros((600, 2), np.float32))
+    group = pool(moments(rebuild(fit), data, np.repeat([0, 1], 300), 2, True, 0), np.array([0]))
+    assert (group.variance >= 0.1 / (group.count + 0.5)).all()

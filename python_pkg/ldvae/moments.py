@@ -36,6 +36,7 @@ __all__ = [
 _CELLS_DECODED = 5000  # per unit; larger units decode a random subset, and count all cells
 _BLOCK = 200_000  # cells × genes worked on at a time: a megabyte, so that it stays in the cache
 _HALF = 0.5  # counts with which a group's own counts are drawn towards what the model expects
+_LEAST_DISPERSION = 0.1  # cells that are all alike have none, which says nothing about others
 _DISPERSION_COUNTS = 30.0  # counts' worth of belief that a gene's dispersion is that of the median gene
 
 
@@ -217,7 +218,7 @@ def pool(found: Moments, units: np.ndarray) -> Group:
         ratio[:] = 1.0  # a single cell shows no spread: the model's
     typical = float(np.nan_to_num(weighted_median(ratio, np.minimum(s["count"], 100.0)), nan=1.0))
     dispersion = (s["count"] * ratio + _DISPERSION_COUNTS * typical) / (s["count"] + _DISPERSION_COUNTS)
-    variance = dispersion * model
+    variance = np.maximum(dispersion, _LEAST_DISPERSION) * model
     return Group(
         n=n,
         log_mean=log_mean,
