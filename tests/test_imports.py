@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 from pathlib import Path
 
 import pytest
@@ -132,3 +133,13 @@ def test_violations_are_seen(name: str, source: str, expected: str) -> None:
 )
 def test_what_is_allowed_passes(name: str, source: str) -> None:
     assert violations({name: source}) == []
+
+
+def test_benchmarks_find_what_they_take_from_the_engine() -> None:
+    found = []
+    for path in (PACKAGE.parents[1] / "benchmarks").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ldvae."):
+                module = importlib.import_module(str(node.module))
+                found += [(path.name, a.name, hasattr(module, a.name)) for a in node.names]
+    assert found and all(there for *_, there in found), [f for f in found if not f[-1]]

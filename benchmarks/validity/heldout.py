@@ -75,7 +75,7 @@ def averaged(log_p: np.ndarray) -> float:
 def of_ldvae(train: ad.AnnData, shown: ad.AnnData, other: ad.AnnData, **settings: Any) -> float:
     """ldvae with its defaults, or with the number of factors of its peers."""
     from ldvae.distributions import log_expression
-    from ldvae.moments import latent_draw
+    from ldvae.expression import latent_draw
     from ldvae.posterior import read_data, rebuild
 
     fit = ldvae.fit_ldvae(train, batch_key="batch", seed=0, progress=False, device="cpu", **settings)
