@@ -115,13 +115,13 @@ def _alone(code: str, n_cells: int) -> dict[str, float]:
 
 def memory() -> list[Row]:
     """Memory that a fit takes beyond the data, over the size of the counts; in a process of its own (Linux)."""
-    rows = []
-    for n_cells in (20_000, 100_000):
-        found = _alone(MEMORY, n_cells)
-        setting = f"{n_cells:,} × 2,000 ({found['csr']:.0f} MB of counts)"
-        rows.append(Row("memory", "a fit takes beside the counts it is given", setting, found["more"], "MB"))
-        total = (found["csr"] + found["more"]) / found["csr"]
-        rows.append(Row("memory", "peak over the size of the counts", setting, total, "×"))
+    rows, sizes = [], (20_000, 100_000)
+    found = [_alone(MEMORY, n_cells) for n_cells in sizes]
+    for n_cells, one in zip(sizes, found, strict=True):
+        setting = f"{n_cells:,} × 2,000 ({one['csr']:.0f} MB of counts)"
+        rows.append(Row("memory", "a fit takes beside the counts it is given", setting, one["more"], "MB"))
+    more, counts = (found[1][what] - found[0][what] for what in ("more", "csr"))
+    rows.append(Row("memory", "peak per byte of counts, beside a constant", "between these", 1 + more / counts, "×"))
     return rows
 
 

@@ -40,7 +40,7 @@ PROMISES = (
     ("seconds, within", "6,000", None, 10.0),
     ("seconds, fit to convergence", "1,000,000", None, 60.0),
     ("share of an epoch in which the device is busy", "", 0.8, None),
-    ("peak over the size of the counts", "100,000", None, 1.5),
+    ("peak per byte of counts", "", None, 1.5),
     ("speed of two epochs from disk", "80,000", 0.5, None),
     ("exponent of", "n_cells", None, 1.1),
 )
