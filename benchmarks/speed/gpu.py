@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from timing import Row, counts, quiet, timed
+from timing import Row, counts, timed
 from torch.profiler import ProfilerActivity, profile
-from training import epoch
+from training import epoch, scvi_epoch
 
 import ldvae
 
@@ -40,25 +40,6 @@ def run(n_cells: int = 1_000_000, n_genes: int = 2_000, device: str = "cuda") ->
     if device == "cuda":
         rows.append(Row("GPU", "share of an epoch in which the device is busy", at, busy(small), ""))
     return rows
-
-
-def scvi_epoch(adata: Any, device: str) -> float:
-    """Seconds of one epoch of LinearSCVI: the difference between three and one."""
-    import scvi
-
-    def train(n_epochs: int) -> float:
-        with quiet():
-            scvi.settings.verbosity = 40
-            data = adata.copy()
-            scvi.model.LinearSCVI.setup_anndata(data)
-            model = scvi.model.LinearSCVI(data, n_latent=10)
-            where = "gpu" if device == "cuda" else "cpu"
-            how = dict(accelerator=where, train_size=1.0, batch_size=128, logger=False, enable_progress_bar=False)
-            return timed(model.train, max_epochs=n_epochs, **how)[0]
-
-    train(1)
-    once = train(1)
-    return (train(3) - once) / 2
 
 
 def busy(adata: Any) -> float:

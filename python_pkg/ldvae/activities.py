@@ -8,14 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = [
-    "Scores",
-    "as_tensor",
-    "features",
-    "information_and_gradient",
-    "posterior_scores",
-    "weighted_mean",
-]
+__all__ = ["Scores", "as_tensor", "features", "information_and_gradient", "posterior_scores", "weighted_mean"]
 
 _LEAST_VARIANCE = 0.02  # an activity with less is switched off by its prior, not by dividing by zero
 

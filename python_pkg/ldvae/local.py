@@ -315,9 +315,8 @@ class Local:
         e, w, _ = self._moments(self.intercept, null.size, null.full * null.scale, self.nuisance)
         space = torch.cat([torch.ones(len(loading), 1), self.nuisance], 1)
         q = space.shape[1]
-        gram = narrow_product(w, (space[:, :, None] * space[:, None]).flatten(1)).reshape(-1, q, q) + 1e-6 * torch.eye(
-            q
-        )
+        products = (space[:, :, None] * space[:, None]).flatten(1)
+        gram = narrow_product(w, products).reshape(-1, q, q) + 1e-6 * torch.eye(q)
         along = torch.linalg.solve(gram, narrow_product(w, space * loading[:, None]).unsqueeze(-1)).squeeze(-1)
         orthogonal = loading - along @ space.T
         # fitting size and nuisance to the same counts shrinks residuals by their leverage
