@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from scipy.special import gammaln
 
 from . import checks
-from .arithmetic import log_
+from .arithmetic import log_, sparse_product
 from .checks import brief
 from .counts import Labels, read_labels, read_values
 from .distributed import ALONE, Ranks
@@ -22,6 +23,7 @@ __all__ = ["Minibatch", "SparseCounts", "design_columns", "design_matrix"]
 
 
 _RUN, _RUNS = 256, 64  # neighbouring cells read at a time from disk, and how many such reads are shuffled together
+_AT_ONCE = 2048  # cells that are gathered at a time, to be cut into minibatches
 
 
 def design_columns(adata: Any, batch_key: str | None, covariate_keys: Any) -> list[dict[str, Any]]:
@@ -108,43 +110,64 @@ class Minibatch:
         drawn: torch.Tensor = draw(n, width, generator=generator, device=self.log_library.device)
         return drawn[rows]
 
-    def scipy(self, values: torch.Tensor | None = None) -> sp.csr_matrix:
-        """The same memory as a matrix of scipy (on a CPU); `values` in place of the counts if given."""
-        data = self.values if values is None else values
-        parts = (data.numpy(), self.columns.numpy(), self.row_start.numpy())
+    def split(self, size: int) -> Iterator[Minibatch]:
+        """Every `size` cells in order, without a copy; of a part, those of them that are here."""
+        n, here = self.part or (len(self), None)
+        first_entry = self.row_start.tolist()
+        for first in range(0, n, size):
+            last = min(first + size, n)
+            a, b = (first, last) if here is None else torch.searchsorted(here, here.new_tensor([first, last])).tolist()
+            entries = slice(first_entry[a], first_entry[b])
+            yield Minibatch(
+                values=self.values[entries],
+                columns=self.columns[entries],
+                row_start=self.row_start[a : b + 1] - first_entry[a],
+                log_library=self.log_library[a:b],
+                log_factorial=self.log_factorial[a:b],
+                design=self.design[a:b],
+                n_genes=self.n_genes,
+                part=None if here is None else (last - first, here[a:b] - first),
+            )
+
+    @cached_property
+    def matrix(self) -> sp.csr_matrix:
+        """The same memory as a matrix of scipy (on a CPU)."""
+        parts = (self.values.numpy(), self.columns.numpy(), self.row_start.numpy())
         return sp.csr_matrix(parts, shape=(len(self), self.n_genes))
 
-    def dense(self, values: torch.Tensor | None = None) -> torch.Tensor:
-        """n × genes, zeros filled in; `values` in place of the counts if given."""
+    @cached_property
+    def dense(self) -> torch.Tensor:
+        """The counts, n × genes, zeros filled in."""
         if self.values.device.type == "cpu":
-            return torch.from_numpy(self.scipy(values).toarray())
+            return torch.from_numpy(self.matrix.toarray())
         out = torch.zeros(len(self) * self.n_genes, device=self.values.device)
         row = torch.arange(len(self), device=out.device).repeat_interleave(
             self.row_start.diff(), output_size=len(self.values)
         )
-        out[row * self.n_genes + self.columns] = self.values if values is None else values
+        out[row * self.n_genes + self.columns] = self.values
         return out.view(len(self), self.n_genes)
 
     def log1p_times(self, weight: torch.Tensor) -> torch.Tensor:
         """log(1 + counts) (n × genes) @ weight (genes × h), differentiable in the weight."""
-        values = log_(self.values + 1)
         if self.values.device.type != "cpu":
-            return self.dense(values) @ weight
-        product: torch.Tensor = _SparseTimes.apply(weight, self.scipy(values))
+            return self.dense.log1p() @ weight
+        product: torch.Tensor = _SparseTimes.apply(weight, self)
         return product
 
 
 class _SparseTimes(torch.autograd.Function):
-    """Sparse @ dense on a CPU, both ways by the rows of the sparse matrix."""
+    """Sparse @ dense on a CPU, both ways by rows: of the matrix, and of its transpose."""
 
     @staticmethod
     def forward(ctx: Any, *args: Any) -> torch.Tensor:
-        weight, ctx.matrix = args
-        return torch.from_numpy(ctx.matrix @ weight.numpy())
+        weight, ctx.batch = args
+        return sparse_product(log_(ctx.batch.values + 1), ctx.batch.columns, ctx.batch.row_start, weight)
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> Any:
-        return torch.from_numpy(ctx.matrix.T @ grads[0].contiguous().numpy()), None
+        turned = ctx.batch.matrix.tocsc()
+        values, rows, column_start = (torch.from_numpy(a) for a in (turned.data, turned.indices, turned.indptr))
+        return sparse_product(log_(values + 1), rows, column_start, grads[0].contiguous()), None
 
 
 class SparseCounts:
@@ -226,14 +249,17 @@ class SparseCounts:
 
     def epoch(self, rows: torch.Tensor, size: int, generator: torch.Generator) -> Iterator[Minibatch]:
         """Shuffled minibatches of `size` cells; a smaller remainder is left for another epoch."""
+        many = size * max(1, _AT_ONCE // size)
         if self._in_runs:
-            yield from self._epoch_from_disk(rows, size, generator)
+            yield from self._epoch_from_disk(rows, size, many, generator)
             return
         order = rows[torch.randperm(len(rows), generator=generator, device=self.device)]
-        for start in range(0, len(rows) - size + 1, size):
-            yield self.share(order[start : start + size])
+        for cells in order[: len(order) - len(order) % size].split(many):
+            yield from self.share(cells).split(size)
 
-    def _epoch_from_disk(self, rows: torch.Tensor, size: int, generator: torch.Generator) -> Iterator[Minibatch]:
+    def _epoch_from_disk(
+        self, rows: torch.Tensor, size: int, many: int, generator: torch.Generator
+    ) -> Iterator[Minibatch]:
         """The same with few long reads: runs of neighbouring cells are drawn, and shuffled with those of other runs."""
         runs = rows.sort().values.split(_RUN)
         order = torch.randperm(len(runs), generator=generator, device=self.device).tolist()
@@ -242,13 +268,13 @@ class SparseCounts:
             pool = torch.cat([waiting, *(runs[i] for i in order[start : start + _RUNS])]).sort().values
             counts = self._matrix[pool.cpu().numpy()]
             shuffled = torch.randperm(len(pool), generator=generator, device=self.device)
-            for first in range(0, len(pool) - size + 1, size):
-                chosen = shuffled[first : first + size]
+            whole = len(pool) - len(pool) % size
+            for chosen in shuffled[:whole].split(many):
                 own = self._own(pool[chosen])
                 mine = chosen if own is None else chosen[own]
                 batch = self._with(counts[mine.cpu().numpy()], pool[mine])
-                yield batch if own is None else replace(batch, part=(size, own))
-            waiting = pool[shuffled[len(pool) - len(pool) % size :]]
+                yield from (batch if own is None else replace(batch, part=(len(chosen), own))).split(size)
+            waiting = pool[shuffled[whole:]]
 
     def blocks(self, size: int) -> Iterator[tuple[slice, Minibatch]]:
         """All cells that this process holds, in order."""

@@ -54,14 +54,14 @@ class Ranks:
         """Summed over all processes; where each has zeros for the rows of others, the rows of all."""
         return self.sum_(torch.from_numpy(values).to(self.device)).cpu().numpy() if self.n > 1 else values
 
-    def sum_gradients(self, model: nn.Module) -> None:
+    def sum_gradients(self, parameters: list[nn.Parameter]) -> None:
         """Gradients become those of all cells of a minibatch, by one message."""
         if self.n == 1:
             return
-        parameters = [p for p in model.parameters() if p.grad is not None]
-        flat = self.sum_(torch.cat([p.grad.reshape(-1) for p in parameters if p.grad is not None]))
-        for p, part in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
-            p.grad = part.view_as(p)
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        flat = self.sum_(torch.cat([g.reshape(-1) for g in gradients]))
+        for g, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+            g.copy_(part.view_as(g))
 
     def normalise_together(self, model: nn.Module) -> None:
         """Batch normalisation takes the moments of a whole minibatch, not those of the cells held here."""

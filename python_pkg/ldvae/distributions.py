@@ -7,18 +7,19 @@ each entry of cells × genes needs one exp, one log and one division, and is oth
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import torch
 
-from .arithmetic import exp_, log_
+from .arithmetic import exp, exp_, log_
 from .data import Minibatch
 
 __all__ = ["LIKELIHOODS", "LOG_RHO_MAX", "kl_normal", "kl_shrinkage", "log_expression", "log_likelihood"]
 
 LIKELIHOODS = ("nb", "zinb", "poisson")
 _TABLE = 16  # counts up to here need no gamma function
-_BLOCK = 200_000  # cells × genes worked on at a time on a CPU: about a megabyte, so that it stays in the cache
+_BLOCK = 300_000  # cells × genes worked on at a time on a CPU: about a megabyte, so that it stays in the cache
 LOG_RHO_MAX = 5.0  # only without softmax: keeps exp() finite far outside any plausible expression
 
 
@@ -64,18 +65,16 @@ class _CountLikelihood(torch.autograd.Function):
         logits, log_theta, zero_logit, batch, likelihood, closed = args
         terms = {"nb": _negative_binomial, "zinb": _zero_inflated, "poisson": _poisson}[likelihood]
         total = _Totals(log_theta, zero_logit, batch, counted=likelihood != "poisson")
-        counts, gradient = batch.dense(), torch.empty_like(logits)
+        counts, gradient = batch.dense, torch.empty_like(logits)
         n_rows = max(1, _BLOCK // logits.shape[1]) if logits.device.type == "cpu" else len(batch)
         for start in range(0, len(batch), n_rows):
-            rows = slice(start, min(start + n_rows, len(batch)))
-            x, score, out = counts[rows], logits[rows], gradient[rows]
-            log_library = batch.log_library[rows]
+            rows = slice(start, start + n_rows)
+            x, score, out, log_library = counts[rows], logits[rows], gradient[rows], batch.log_library[rows]
             if closed:
-                top = score.amax(-1, keepdim=True)
-                mu = exp_(score - top)
-                # log mu is the score plus this, and needs no logarithm of small numbers
-                log_scale = log_library - top - mu.sum(-1, keepdim=True).log()
-                mu.mul_((log_scale + top).exp())
+                mu, whole, shift = _exp_and_sum(score)
+                log_scale = log_library - whole.log()
+                mu.mul_(log_scale.exp())
+                log_scale -= shift  # log mu is the score plus this, and needs no logarithm of small numbers
             else:
                 score, log_scale = score.clamp(max=LOG_RHO_MAX), log_library
                 mu = exp_(score + log_scale)
@@ -106,6 +105,18 @@ class _Totals:
             self.value += value
 
 
+def _exp_and_sum(score: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | float]:
+    """exp(score - shift), its sum per cell, and the shift: the largest score, but 0 where no number is out of range."""
+    if score.device.type == "cpu":
+        found = exp(score)
+        whole = found.sum(-1, keepdim=True)
+        if (whole > 1e-20).all() and (whole < 1e20).all():
+            return found, whole, 0.0
+    shift = score.amax(-1, keepdim=True)
+    found = exp_(score - shift)
+    return found, found.sum(-1, keepdim=True), shift
+
+
 def _dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return torch.dot(a.reshape(-1), b.reshape(-1))
 
@@ -122,13 +133,12 @@ def _poisson(mu: torch.Tensor, x: torch.Tensor, total: _Totals, out: torch.Tenso
 def _negative_binomial(mu: torch.Tensor, x: torch.Tensor, total: _Totals, out: torch.Tensor) -> None:
     theta = total.theta
     t = mu + theta
-    r = theta / t
-    torch.sub(x, mu, out=out).mul_(r)
+    torch.sub(x, mu, out=out).div_(t)
     log_t = log_(t)
     each = len(x) * total.log_theta - log_t.sum(0)
     total.value += theta @ each - _dot(x, log_t)
-    # the derivative has sum(1 - (x + theta) / t) = sum(mu - x) / t
-    total.d_theta += each - out.sum(0) / theta
+    total.d_theta += each - out.sum(0)  # the derivative has sum(1 - (x + theta) / t) = -sum((x - mu) / t)
+    out.mul_(theta)
 
 
 def _zero_inflated(mu: torch.Tensor, x: torch.Tensor, total: _Totals, out: torch.Tensor) -> None:
@@ -154,11 +164,11 @@ def _gamma_ratios(x: torch.Tensor, theta: torch.Tensor, columns: torch.Tensor) -
     of cells that exceed j.
     """
     n_genes = len(theta)
-    index = (x.clamp(max=_TABLE) - 1).int() * n_genes + columns
-    number = torch.bincount(index, minlength=_TABLE * n_genes).view(_TABLE, n_genes)
-    at_least = torch.ones(_TABLE, _TABLE, device=theta.device).triu()
+    index = torch.add(columns, x.clamp(max=_TABLE).int(), alpha=n_genes)
+    number = torch.bincount(index, minlength=(_TABLE + 1) * n_genes)[n_genes:].view(_TABLE, n_genes)
+    at_least, before = _table(theta.device)
     exceed = at_least @ number.to(theta.dtype)
-    steps = theta + torch.arange(_TABLE, device=theta.device)[:, None]
+    steps = theta + before
     derivative = (exceed / steps).sum(0)
     value = _dot(exceed, log_(steps))
     large = torch.nonzero(x > _TABLE).squeeze(-1)
@@ -171,6 +181,13 @@ def _gamma_ratios(x: torch.Tensor, theta: torch.Tensor, columns: torch.Tensor) -
     return value, derivative
 
 
+@lru_cache
+def _table(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Which counts are at least 1, 2, ... `_TABLE`, and 0, 1, ... that come before them."""
+    at_least = torch.ones(_TABLE, _TABLE, device=device).triu()
+    return at_least, torch.arange(_TABLE, device=device)[:, None]
+
+
 def _stirling(z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """log Gamma and digamma from 16 up, where three terms of their series are exact to single precision."""
     log, u = z.log(), 1 / z
@@ -179,8 +196,24 @@ def _stirling(z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def kl_normal(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
-    """KL(N(mean, variance) || N(0, 1)), element by element."""
-    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
+    """Sum of KL(N(mean, variance) || N(0, 1)) over all elements."""
+    value: torch.Tensor = _Normal.apply(mean, log_variance)
+    return value
+
+
+class _Normal(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, *args: torch.Tensor) -> torch.Tensor:
+        mean, log_variance = args
+        variance = log_variance.exp()
+        value = 0.5 * (torch.addcmul(variance, mean, mean).sub_(log_variance).sum() - mean.numel())
+        ctx.save_for_backward(mean, variance.sub_(1).mul_(0.5))
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> Any:
+        mean, d_log_variance = ctx.saved_tensors
+        return mean * grads[0], d_log_variance * grads[0]
 
 
 def kl_shrinkage(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:

@@ -113,7 +113,7 @@ class LDVAE(nn.Module):
     @property
     def log_theta(self) -> torch.Tensor:
         """Log inverse dispersion per gene, within its bounds."""
-        return self.log_dispersion.clamp(*_LOG_THETA)
+        return _within(self.log_dispersion, *_LOG_THETA)
 
     def encode(self, batch: Minibatch, generator: torch.Generator | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and log variance of the Gaussian latent (n × K each) from log(1 + counts)."""
@@ -128,7 +128,7 @@ class LDVAE(nn.Module):
         log_variance = self.log_variance(h)
         if scvi:
             return self.mean(h), (log_variance.exp() + _SCVI_VARIANCE).log()
-        return self.mean(h), log_variance.clamp(*_LOG_VARIANCE)
+        return self.mean(h), _within(log_variance, *_LOG_VARIANCE)
 
     def latent_library(self, batch: Minibatch) -> torch.Tensor:
         """Posterior mean of a latent library size (n), which is log-normal."""
@@ -161,24 +161,26 @@ class LDVAE(nn.Module):
         if not self.shrunken:
             return self.loadings
         noise = torch.randn(self.loadings.shape, generator=generator, device=self.loadings.device)
-        return self.loadings + noise * (0.5 * self.loadings_log_variance).exp()
+        return torch.addcmul(self.loadings, noise, (0.5 * self.loadings_log_variance).exp())
 
     def elbo(self, batch: Minibatch, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """Reconstruction and KL of the latent, summed over the cells of a minibatch (scalars, nats)."""
         c = self.config
         mean, log_variance = self.encode(batch, generator)
         noise = batch.random(torch.randn, c.n_latent, generator)
-        z = self.latent(mean + noise * (0.5 * log_variance).exp())
+        z = self.latent(torch.addcmul(mean, noise, (0.5 * log_variance).exp()))
         logits = self.decode(z, batch.design, self.sample_loadings(generator) if self.training else None)
         reconstruction = log_likelihood(logits, self.log_theta, self.zero_logit, batch, c.gene_likelihood, c.closed)
-        return reconstruction, kl_normal(mean, log_variance).sum()
+        return reconstruction, kl_normal(mean, log_variance)
 
     def penalty(self) -> torch.Tensor:
         """What the parameters cost, once for all cells (scalar, nats).
 
         The KL of the loadings, and a N(0, 1) prior on the effects of covariates.
         """
-        cost = 0.5 * self.design_effect.square().sum()
+        cost = self.intercept.new_zeros(())
+        if self.config.n_design:
+            cost = 0.5 * self.design_effect.square().sum()
         if self.shrunken:
             cost = cost + kl_shrinkage(self.loadings, self.loadings_log_variance)
         return cost
@@ -257,6 +259,9 @@ def _block(n_in: int, n_out: int, generator: torch.Generator) -> nn.Sequential:
     return nn.Sequential(linear, _norm(n_out))
 
 
+_within = nn.functional.hardtanh  # clamp, whose gradient takes five operations, is this in one
+
+
 def _norm(width: int) -> nn.BatchNorm1d:
     return nn.BatchNorm1d(width, momentum=0.05, eps=1e-3)
 
@@ -265,4 +270,4 @@ def _dropout(x: torch.Tensor, rate: float, generator: torch.Generator | None, ba
     if rate == 0.0:
         return x
     keep = batch.random(torch.rand, x.shape[1], generator) >= rate
-    return x * keep / (1 - rate)
+    return x * (keep * (1 / (1 - rate)))

@@ -138,7 +138,8 @@ def train(
     size = min(schedule.batch_size, len(rows))
     steps_per_epoch = len(rows) // size
     total = schedule.max_epochs * steps_per_epoch
-    optimizer = torch.optim.Adam(model.parameters(), lr=schedule.learning_rate, fused=True)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.Adam(parameters, lr=schedule.learning_rate, fused=True)
     identity: dict[str, Any] = {} if checkpoint is None else {
         "config": asdict(config),
         "schedule": asdict(schedule),
@@ -164,13 +165,16 @@ def train(
                 for group in optimizer.param_groups:
                     group["lr"] = schedule.learning_rate * _one_cycle(step / total)
                 reconstruction, kl = model.elbo(batch, generator)
-                loss = (warm * kl - reconstruction) / size + warm * model.penalty() / (len(rows) * ranks.n)
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                ranks.sum_gradients(model)
-                _clip(model)
+                # the loss: the sum of these, so weighted
+                parts = [reconstruction, kl, model.penalty()]
+                weights = torch.tensor([-1 / size, warm / size, warm / (len(rows) * ranks.n)], device=device)
+                for p in parameters:
+                    p.grad = None
+                torch.autograd.backward(parts, list(weights.unbind()))
+                ranks.sum_gradients(parameters)
+                _clip(parameters)
                 optimizer.step()
-                totals += torch.stack([reconstruction.detach(), kl.detach()])
+                totals += torch.stack(parts[:2]).detach()
             reconstruction_mean, kl_mean = (ranks.sum_(totals) / (steps_per_epoch * size)).tolist()
             held_elbo = _held_out_elbo(model, counts, held, size, seed) if len(held) else math.nan
             if not math.isfinite(reconstruction_mean + kl_mean + (held_elbo if len(held) else 0.0)):
@@ -198,10 +202,10 @@ def train(
     return Trained(model, state.history(), state.best_epoch, stopped)
 
 
-def _clip(model: LDVAE) -> None:
+def _clip(parameters: list[torch.nn.Parameter]) -> None:
     """Scale the gradients down to `_GRADIENT_NORM`; on a CPU, which need not wait for the answer, only if they are."""
-    gradients = [p.grad for p in model.parameters() if p.grad is not None]
-    norm = torch.stack([torch.linalg.vector_norm(g) for g in gradients]).norm()
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
     if norm.device.type == "cpu" and norm <= _GRADIENT_NORM:
         return
     torch._foreach_mul_(gradients, (_GRADIENT_NORM / norm).clamp(max=1.0))
