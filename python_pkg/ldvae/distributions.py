@@ -20,6 +20,7 @@ __all__ = ["LIKELIHOODS", "LOG_RHO_MAX", "kl_normal", "kl_shrinkage", "log_expre
 LIKELIHOODS = ("nb", "zinb", "poisson")
 _TABLE = 16  # counts up to here need no gamma function
 _BLOCK = 300_000  # cells × genes worked on at a time on a CPU: about a megabyte, so that it stays in the cache
+_EXTREME = 40.0  # |log| of a sum of exponentials up to which single precision loses nothing that matters
 LOG_RHO_MAX = 5.0  # only without softmax: keeps exp() finite far outside any plausible expression
 
 
@@ -29,19 +30,20 @@ def log_expression(logits: torch.Tensor, closed: bool) -> torch.Tensor:
 
 
 def log_likelihood(
-    logits: torch.Tensor,
+    features: torch.Tensor,
+    weights: torch.Tensor,
     log_theta: torch.Tensor,
     zero_logit: torch.Tensor,
     batch: Minibatch,
     likelihood: str,
     closed: bool,
 ) -> torch.Tensor:
-    """Sum of log p(x) over a minibatch (scalar, differentiable in the first three arguments).
+    """Sum of log p(x) over a minibatch (scalar, differentiable in the first four arguments).
 
     Parameters
     ----------
-    logits
-        n × genes.
+    features, weights
+        n × f and f × genes; the logits are their product.
     log_theta
         Log inverse dispersion per gene (variance = mu + mu²/theta); not used by ``poisson``.
     zero_logit
@@ -53,95 +55,101 @@ def log_likelihood(
     closed
         Whether expression sums to one over the modelled genes.
     """
-    value: torch.Tensor = _CountLikelihood.apply(logits, log_theta, zero_logit, batch, likelihood, closed)
+    value: torch.Tensor = _CountLikelihood.apply(features, weights, log_theta, zero_logit, batch, likelihood, closed)
     return value
 
 
 class _CountLikelihood(torch.autograd.Function):
-    """The value and, in the same sweep, its gradient: each block of cells is read while it is in the cache."""
+    """The value and, in the same sweep, its gradient: each block of cells is decoded and left while in the cache."""
 
     @staticmethod
     def forward(ctx: Any, *args: Any) -> torch.Tensor:
-        logits, log_theta, zero_logit, batch, likelihood, closed = args
+        features, weights, log_theta, zero_logit, batch, likelihood, closed = args
         terms = {"nb": _negative_binomial, "zinb": _zero_inflated, "poisson": _poisson}[likelihood]
-        total = _Totals(log_theta, zero_logit, batch, counted=likelihood != "poisson")
-        counts, gradient = batch.dense, torch.empty_like(logits)
-        n_rows = max(1, _BLOCK // logits.shape[1]) if logits.device.type == "cpu" else len(batch)
+        total = _Totals(log_theta, zero_logit, batch, likelihood)
+        counts, d_features, d_weights = batch.dense, torch.empty_like(features), torch.zeros_like(weights)
+        n_rows = max(1, _BLOCK // weights.shape[1]) if weights.device.type == "cpu" else len(batch)
         for start in range(0, len(batch), n_rows):
             rows = slice(start, start + n_rows)
-            x, score, out, log_library = counts[rows], logits[rows], gradient[rows], batch.log_library[rows]
+            x, log_library = counts[rows], batch.log_library[rows]
+            score = features[rows] @ weights
             if closed:
-                mu, whole, shift = _exp_and_sum(score)
-                log_scale = log_library - whole.log()
+                mu, log_sum, shift = _exp_and_sum(score)
+                log_scale = log_library - log_sum
                 mu.mul_(log_scale.exp())
                 log_scale -= shift  # log mu is the score plus this, and needs no logarithm of small numbers
             else:
                 score, log_scale = score.clamp(max=LOG_RHO_MAX), log_library
                 mu = exp_(score + log_scale)
             total.value += _dot(x, score) + _dot(x.sum(-1, keepdim=True), log_scale)  # sum of x log mu
-            terms(mu, x, total, out)
+            gradient = terms(mu, x, total)
             if closed:
                 # through the softmax: d logits = d - rho * sum(d)
-                out.addcmul_(mu, out.sum(-1, keepdim=True) / log_library.exp(), value=-1)
-        ctx.save_for_backward(gradient, total.d_theta.mul_(total.theta), total.d_zero)
+                gradient.addcmul_(mu, gradient.sum(-1, keepdim=True) / log_library.exp(), value=-1)
+            d_weights.addmm_(features[rows].T, gradient)
+            d_features[rows] = torch.mm(weights, gradient.T).T  # with few features several times as fast in this order
+        ctx.save_for_backward(d_features, d_weights, *total.gradients())
         return total.value - batch.log_factorial.sum()
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> Any:
-        d_logits, d_log_theta, d_zero = ctx.saved_tensors
-        g = grads[0]
-        return d_logits.mul_(g), d_log_theta * g, d_zero * g, None, None, None
+        found = [None if d is None else d * grads[0] for d in ctx.saved_tensors]
+        return *found, None, None, None
 
 
 class _Totals:
     """What is summed over blocks: the value, and the gradients in theta and in the zero logit (per gene)."""
 
-    def __init__(self, log_theta: torch.Tensor, zero_logit: torch.Tensor, batch: Minibatch, counted: bool) -> None:
+    def __init__(self, log_theta: torch.Tensor, zero_logit: torch.Tensor, batch: Minibatch, likelihood: str) -> None:
         self.log_theta, self.zero_logit, self.theta = log_theta, zero_logit, log_theta.exp()
-        self.value = torch.zeros((), device=log_theta.device)
-        self.d_theta, self.d_zero = torch.zeros_like(log_theta), torch.zeros_like(log_theta)
-        if counted:
-            value, self.d_theta = _gamma_ratios(batch.values, self.theta, batch.columns)
-            self.value += value
+        self.value, self.d_theta, self.d_zero = log_theta.new_zeros(()), None, None
+        if likelihood != "poisson":
+            self.value, self.d_theta = _gamma_ratios(batch.values, self.theta, batch.columns)
+        if likelihood == "zinb":
+            self.d_zero = torch.zeros_like(zero_logit)
+
+    def gradients(self) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """By log theta and the zero logit; None for what the likelihood does not have."""
+        return None if self.d_theta is None else self.d_theta * self.theta, self.d_zero
 
 
 def _exp_and_sum(score: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | float]:
-    """exp(score - shift), its sum per cell, and the shift: the largest score, but 0 where no number is out of range."""
+    """exp(score - shift), log of its sum per cell, and the shift: the largest score, but 0 where none is extreme."""
     if score.device.type == "cpu":
         found = exp(score)
-        whole = found.sum(-1, keepdim=True)
-        if (whole > 1e-20).all() and (whole < 1e20).all():
-            return found, whole, 0.0
+        log_sum = found.sum(-1, keepdim=True).log()
+        if log_sum.abs().max() < _EXTREME:
+            return found, log_sum, 0.0
     shift = score.amax(-1, keepdim=True)
     found = exp_(score - shift)
-    return found, found.sum(-1, keepdim=True), shift
+    return found, found.sum(-1, keepdim=True).log(), shift
 
 
 def _dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return torch.dot(a.reshape(-1), b.reshape(-1))
 
 
-# Each adds to `total` what the likelihood has beside x log mu, log x! and the ratio of gamma functions, and writes the
-# derivative by log mu to `out`; x, mu and out are cells × genes.
+# Each adds to `total` what the likelihood has beside x log mu, log x! and the ratio of gamma functions, and returns the
+# derivative by log mu; x and mu are cells × genes.
 
 
-def _poisson(mu: torch.Tensor, x: torch.Tensor, total: _Totals, out: torch.Tensor) -> None:
-    torch.sub(x, mu, out=out)
+def _poisson(mu: torch.Tensor, x: torch.Tensor, total: _Totals) -> torch.Tensor:
     total.value -= mu.sum()
+    return x - mu
 
 
-def _negative_binomial(mu: torch.Tensor, x: torch.Tensor, total: _Totals, out: torch.Tensor) -> None:
+def _negative_binomial(mu: torch.Tensor, x: torch.Tensor, total: _Totals) -> torch.Tensor:
     theta = total.theta
     t = mu + theta
-    torch.sub(x, mu, out=out).div_(t)
+    out = (x - mu).div_(t)
     log_t = log_(t)
     each = len(x) * total.log_theta - log_t.sum(0)
     total.value += theta @ each - _dot(x, log_t)
     total.d_theta += each - out.sum(0)  # the derivative has sum(1 - (x + theta) / t) = -sum((x - mu) / t)
-    out.mul_(theta)
+    return out.mul_(theta)
 
 
-def _zero_inflated(mu: torch.Tensor, x: torch.Tensor, total: _Totals, out: torch.Tensor) -> None:
+def _zero_inflated(mu: torch.Tensor, x: torch.Tensor, total: _Totals) -> torch.Tensor:
     theta, zero_logit, zero = total.theta, total.zero_logit, x == 0
     log_t = log_(mu + theta)
     log_r = total.log_theta - log_t
@@ -152,9 +160,9 @@ def _zero_inflated(mu: torch.Tensor, x: torch.Tensor, total: _Totals, out: torch
     log_count, log_excess = torch.nn.functional.logsigmoid(-zero_logit), torch.nn.functional.logsigmoid(zero_logit)
     at_zero = torch.logaddexp(log_zero + log_count, log_excess.expand_as(log_zero))
     total.value += torch.where(zero, at_zero, log_zero + log_count).sum() - _dot(x, log_t)
-    torch.sub(x, mu, out=out).mul_(r).mul_(own)
     total.d_theta += (own * (log_r + 1 - r) - x * r / theta).sum(0)
     total.d_zero += (1 - own).sum(0) - len(x) * torch.sigmoid(zero_logit)
+    return (x - mu).mul_(r).mul_(own)
 
 
 def _gamma_ratios(x: torch.Tensor, theta: torch.Tensor, columns: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from .arithmetic import narrow_product
 from .data import Minibatch
 from .distributions import LIKELIHOODS, kl_normal, kl_shrinkage, log_likelihood
 
@@ -79,13 +78,12 @@ class LDVAE(nn.Module):
         self.input_weight = nn.Parameter(
             torch.empty(c.n_genes, c.n_hidden).uniform_(-bound, bound, generator=generator)
         )
-        # normalisation takes out what a bias before it adds: trained, it would follow rounding
-        self.input_bias = nn.Parameter(torch.zeros(c.n_hidden), requires_grad=False)
         self.input_norm = _norm(c.n_hidden)
         beside = c.n_design if c.encoder == "scvi" else 0
         self.encoder = nn.ModuleList(_block(c.n_hidden + beside, c.n_hidden, generator) for _ in range(c.n_layers - 1))
         if c.encoder == "scvi":
             self.input_design = nn.Parameter(torch.zeros(c.n_design, c.n_hidden))
+            self.input_bias = nn.Parameter(torch.zeros(c.n_hidden))
         if c.lib_size == "latent":
             self.lib_size_weight = nn.Parameter(torch.zeros(c.n_genes, c.n_hidden))
             self.lib_size_design = nn.Parameter(torch.zeros(c.n_design, c.n_hidden))
@@ -119,9 +117,10 @@ class LDVAE(nn.Module):
         """Mean and log variance of the Gaussian latent (n × K each) from log(1 + counts)."""
         rate = self.config.dropout_rate if self.training else 0.0
         scvi = self.config.encoder == "scvi"
-        h = batch.log1p_times(self.input_weight) + self.input_bias
-        h = self.input_norm(h + batch.design @ self.input_design if scvi else h)
-        h = _dropout(torch.relu(h), rate, generator, batch)
+        h = batch.log1p_times(self.input_weight)
+        if scvi:
+            h = h + batch.design @ self.input_design + self.input_bias
+        h = _dropout(torch.relu(self.input_norm(h)), rate, generator, batch)
         for block in self.encoder:
             h = torch.relu(block(torch.cat([h, batch.design], -1) if scvi else h))
             h = _dropout(h, rate, generator, batch)
@@ -148,13 +147,19 @@ class LDVAE(nn.Module):
 
     def decode(self, z: torch.Tensor, design: torch.Tensor, loadings: torch.Tensor | None = None) -> torch.Tensor:
         """Logits of expression (n × genes)."""
-        weights = self.loadings if loadings is None else loadings
-        features = self.features(z, design)
+        features, weights = self.decoder(z, design, loadings)
+        return features @ weights
+
+    def decoder(
+        self, z: torch.Tensor, design: torch.Tensor, loadings: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The logits as a product: features (n × f) with the design and a one, and their weights (f × genes)."""
+        features = [self.features(z, design), z.new_ones(len(z), 1)]
+        weights = [(self.loadings if loadings is None else loadings).T, self.intercept[None]]
         if design.shape[1]:
-            features, weights = torch.cat([features, design], 1), torch.cat([weights, self.design_effect.T], 1)
-        affine = _Affine.apply if self.training else _affine
-        logits: torch.Tensor = affine(features, weights, self.intercept)
-        return logits
+            features.append(design)
+            weights.append(self.design_effect)
+        return torch.cat(features, 1), torch.cat(weights)
 
     def sample_loadings(self, generator: torch.Generator) -> torch.Tensor:
         """One draw of the loadings (the point itself where they have no posterior)."""
@@ -169,8 +174,8 @@ class LDVAE(nn.Module):
         mean, log_variance = self.encode(batch, generator)
         noise = batch.random(torch.randn, c.n_latent, generator)
         z = self.latent(torch.addcmul(mean, noise, (0.5 * log_variance).exp()))
-        logits = self.decode(z, batch.design, self.sample_loadings(generator) if self.training else None)
-        reconstruction = log_likelihood(logits, self.log_theta, self.zero_logit, batch, c.gene_likelihood, c.closed)
+        decoder = self.decoder(z, batch.design, self.sample_loadings(generator) if self.training else None)
+        reconstruction = log_likelihood(*decoder, self.log_theta, self.zero_logit, batch, c.gene_likelihood, c.closed)
         return reconstruction, kl_normal(mean, log_variance)
 
     def penalty(self) -> torch.Tensor:
@@ -184,29 +189,6 @@ class LDVAE(nn.Module):
         if self.shrunken:
             cost = cost + kl_shrinkage(self.loadings, self.loadings_log_variance)
         return cost
-
-
-def _affine(features: torch.Tensor, weights: torch.Tensor, intercept: torch.Tensor) -> torch.Tensor:
-    return torch.addmm(intercept, features, weights.T)
-
-
-class _Affine(torch.autograd.Function):
-    """The same, whose gradients are products in the order that a CPU does fast.
-
-    With few features and many genes, libraries take up to four times as long for the obvious order.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, *args: torch.Tensor) -> torch.Tensor:
-        features, weights, intercept = args
-        ctx.save_for_backward(features, weights)
-        return _affine(features, weights, intercept)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: torch.Tensor) -> Any:
-        features, weights = ctx.saved_tensors
-        (g,) = grads
-        return narrow_product(g, weights), (features.T @ g).T, g.sum(0)
 
 
 def refuse_surroundings() -> None:
@@ -255,7 +237,7 @@ def _linear(n_in: int, n_out: int, generator: torch.Generator) -> nn.Linear:
 
 def _block(n_in: int, n_out: int, generator: torch.Generator) -> nn.Sequential:
     linear = _linear(n_in, n_out, generator)
-    linear.bias.requires_grad_(False)
+    linear.bias.requires_grad_(False)  # normalisation takes out what it adds: trained, it would follow rounding
     return nn.Sequential(linear, _norm(n_out))
 
 
