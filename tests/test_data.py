@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import anndata as ad
 import numpy as np
 import pandas as pd
@@ -29,7 +31,7 @@ def counts():
 def test_a_minibatch_is_the_rows(counts, rows):
     batch = counts.minibatch(torch.tensor(rows, dtype=torch.int64))
     assert len(batch) == len(rows) and batch.n_genes == 15
-    assert np.array_equal(batch.dense().numpy(), DENSE[rows])
+    assert np.array_equal(batch.dense.numpy(), DENSE[rows])
     assert np.allclose(batch.log_library.numpy()[:, 0], np.log(LIBRARY[rows]))
     assert np.array_equal(batch.design.numpy(), DESIGN[rows])
     row, column = np.nonzero(DENSE[rows])
@@ -39,9 +41,22 @@ def test_a_minibatch_is_the_rows(counts, rows):
     assert np.array_equal(batch.row_start.numpy(), np.r_[0, np.cumsum((DENSE[rows] > 0).sum(1))])
 
 
-def test_dense_takes_other_values(counts):
-    batch = counts.minibatch(torch.tensor([2, 9]))
-    assert np.allclose(batch.dense(batch.values**2).numpy(), DENSE[[2, 9]] ** 2)
+def test_minibatches_are_cut_without_a_copy(counts):
+    rows = torch.tensor([5, 0, 39, 7, 8, 2, 1])
+    whole = counts.minibatch(rows)
+    parts = list(whole.split(3))
+    assert [len(p) for p in parts] == [3, 3, 1]
+    for part, own in zip(parts, rows.split(3), strict=True):
+        alone = counts.minibatch(own)
+        for name in ("values", "columns", "row_start", "log_library", "log_factorial", "design", "dense"):
+            assert torch.equal(getattr(part, name), getattr(alone, name)), name
+    assert parts[1].values.untyped_storage().data_ptr() == whole.values.untyped_storage().data_ptr()
+
+
+def test_a_part_of_the_cells_is_cut_where_the_whole_is(counts):
+    rows, here = torch.arange(10, 20), torch.tensor([1, 4, 5, 9])
+    cut = replace(counts.minibatch(rows[here]), part=(10, here)).split(3)
+    assert [(n, own.tolist()) for n, own in (p.part for p in cut)] == [(3, [1]), (3, [1, 2]), (3, []), (1, [0])]
 
 
 def test_log1p_times_is_the_dense_product_with_its_gradient(counts):
@@ -70,7 +85,7 @@ def test_an_epoch_visits_every_cell_once_and_leaves_the_remainder(counts):
 def test_blocks_are_all_cells_in_order(counts):
     parts = list(counts.blocks(16))
     assert [(s.start, s.stop) for s, _ in parts] == [(0, 16), (16, 32), (32, 40)]
-    assert np.array_equal(np.concatenate([b.dense().numpy() for _, b in parts]), DENSE)
+    assert np.array_equal(np.concatenate([b.dense.numpy() for _, b in parts]), DENSE)
 
 
 def test_arrays_that_cannot_be_written_are_left_alone():
@@ -78,7 +93,7 @@ def test_arrays_that_cannot_be_written_are_left_alone():
     for array in (matrix.data, matrix.indices, matrix.indptr):
         array.flags.writeable = False
     counts = SparseCounts(matrix, LIBRARY, DESIGN, torch.device("cpu"))
-    assert np.array_equal(counts.minibatch(torch.arange(40)).dense().numpy(), DENSE)
+    assert np.array_equal(counts.minibatch(torch.arange(40)).dense.numpy(), DENSE)
 
 
 def cells(**obs):

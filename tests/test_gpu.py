@@ -50,11 +50,13 @@ def test_likelihood_and_gradients_agree(counts, likelihood, closed):
             torch.randn(*shape, generator=generator).to(device).requires_grad_() for shape in ((N, G), (G,), (G,))
         )
         batch = counts(device).minibatch(slice(0, N))
-        value = log_likelihood(logits - 4, log_theta, zero_logit, batch, likelihood, closed)
+        value = log_likelihood(
+            logits - 4, torch.eye(G, device=device), log_theta, zero_logit, batch, likelihood, closed
+        )
         value.backward()
         found.append((value.detach(), logits.grad, log_theta.grad, zero_logit.grad))
         weight = torch.randn(G, 7, generator=generator).to(device)
-        found[-1] += (batch.log1p_times(weight), batch.dense())
+        found[-1] += (batch.log1p_times(weight), batch.dense)
     for one, two in zip(*found, strict=True):
         same(one, two, rtol=1e-4, atol=1e-3)
 

@@ -101,7 +101,7 @@ def test_an_epoch_from_disk_visits_every_cell_once(monkeypatch):
     seen = np.concatenate([b.design[:, 0].numpy() for b in batches]).astype(int)
     assert len(set(seen)) == len(seen) and set(seen) <= set(rows.tolist())
     for batch in batches:
-        assert np.array_equal(batch.dense().numpy(), DENSE[batch.design[:, 0].numpy().astype(int)])
+        assert np.array_equal(batch.dense.numpy(), DENSE[batch.design[:, 0].numpy().astype(int)])
         assert batch.design[:, 0].std() > 50  # of cells from here and there
     again = np.concatenate([b.design[:, 0].numpy() for b in counts.epoch(rows, 24, generator)]).astype(int)
     assert not np.array_equal(seen, again)

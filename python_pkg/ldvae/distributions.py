@@ -81,7 +81,8 @@ class _CountLikelihood(torch.autograd.Function):
             else:
                 score, log_scale = score.clamp(max=LOG_RHO_MAX), log_library
                 mu = exp_(score + log_scale)
-            total.value += _dot(x, score) + _dot(x.sum(-1, keepdim=True), log_scale)  # sum of x log mu
+            x_log_mu = _dot(x, score) + _dot(x.sum(-1, keepdim=True), log_scale)
+            total.value = total.value + x_log_mu
             gradient = terms(mu, x, total)
             if closed:
                 # through the softmax: d logits = d - rho * sum(d)
@@ -102,15 +103,15 @@ class _Totals:
 
     def __init__(self, log_theta: torch.Tensor, zero_logit: torch.Tensor, batch: Minibatch, likelihood: str) -> None:
         self.log_theta, self.zero_logit, self.theta = log_theta, zero_logit, log_theta.exp()
-        self.value, self.d_theta, self.d_zero = log_theta.new_zeros(()), None, None
+        self.likelihood = likelihood
+        self.value = self.d_theta = self.d_zero = log_theta.new_zeros(())
         if likelihood != "poisson":
             self.value, self.d_theta = _gamma_ratios(batch.values, self.theta, batch.columns)
-        if likelihood == "zinb":
-            self.d_zero = torch.zeros_like(zero_logit)
 
     def gradients(self) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         """By log theta and the zero logit; None for what the likelihood does not have."""
-        return None if self.d_theta is None else self.d_theta * self.theta, self.d_zero
+        d_log_theta = None if self.likelihood == "poisson" else self.d_theta * self.theta
+        return d_log_theta, self.d_zero if self.likelihood == "zinb" else None
 
 
 def _exp_and_sum(score: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | float]:
@@ -161,7 +162,7 @@ def _zero_inflated(mu: torch.Tensor, x: torch.Tensor, total: _Totals) -> torch.T
     at_zero = torch.logaddexp(log_zero + log_count, log_excess.expand_as(log_zero))
     total.value += torch.where(zero, at_zero, log_zero + log_count).sum() - _dot(x, log_t)
     total.d_theta += (own * (log_r + 1 - r) - x * r / theta).sum(0)
-    total.d_zero += (1 - own).sum(0) - len(x) * torch.sigmoid(zero_logit)
+    total.d_zero = total.d_zero + (1 - own).sum(0) - len(x) * torch.sigmoid(zero_logit)
     return (x - mu).mul_(r).mul_(own)
 
 

@@ -183,12 +183,10 @@ class LDVAE(nn.Module):
 
         The KL of the loadings, and a N(0, 1) prior on the effects of covariates.
         """
-        cost = self.intercept.new_zeros(())
-        if self.config.n_design:
-            cost = 0.5 * self.design_effect.square().sum()
-        if self.shrunken:
-            cost = cost + kl_shrinkage(self.loadings, self.loadings_log_variance)
-        return cost
+        parts = [kl_shrinkage(self.loadings, self.loadings_log_variance)] if self.shrunken else []
+        if self.config.n_design or not parts:
+            parts.append(0.5 * self.design_effect.square().sum())
+        return parts[0] if len(parts) == 1 else torch.stack(parts).sum()
 
 
 def refuse_surroundings() -> None:
