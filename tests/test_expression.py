@@ -10,7 +10,7 @@ import torch
 
 import ldvae
 from ldvae.distributions import log_expression
-from ldvae.expression import average_expression, expected_expression, is_log_normal
+from ldvae.expression import ExpectedExpression, average_expression, is_log_normal
 from ldvae.posterior import read_data, rebuild
 
 ROWS, N_DRAWS = np.array([3, 77, 400]), 20_000
@@ -29,7 +29,7 @@ def model_and_cells(request, simulated, settings):
 def test_the_closed_form_is_the_mean_of_draws(model_and_cells, average):
     model, cells = model_and_cells
     assert is_log_normal(model)
-    rho, squares, own = (a.double() for a in expected_expression(model, cells, ROWS, None, average))
+    rho, squares, own = (a.double() for a in ExpectedExpression(model, cells, average)(ROWS, None))
     noise = np.random.default_rng(0).standard_normal((N_DRAWS, cells.mean.shape[1]))
     for i, row in enumerate(ROWS):
         z = torch.from_numpy(cells.mean[row] + np.sqrt(cells.variance[row]) * noise).float()
@@ -46,8 +46,8 @@ def test_the_closed_form_is_the_mean_of_draws(model_and_cells, average):
 
 def test_what_a_cell_expresses_does_not_depend_on_the_cells_beside_it(model_and_cells):
     model, cells = model_and_cells
-    together = expected_expression(model, cells, ROWS, None, True)
-    alone = [expected_expression(model, cells, ROWS[i : i + 1], None, True) for i in range(len(ROWS))]
+    together = ExpectedExpression(model, cells, True)(ROWS, None)
+    alone = [ExpectedExpression(model, cells, True)(ROWS[i : i + 1], None) for i in range(len(ROWS))]
     for whole, *parts in zip(together, *alone, strict=True):
         torch.testing.assert_close(whole, torch.cat(parts))
 
@@ -57,7 +57,7 @@ def test_draws_where_log_expression_is_not_normal(simulated, settings):
     model, cells = rebuild(fit), read_data(fit, simulated)
     assert not is_log_normal(model)
     none = np.zeros((len(ROWS), cells.mean.shape[1]), np.float32)
-    rho, squares, _ = expected_expression(model, cells, ROWS, none, True)
+    rho, squares, _ = ExpectedExpression(model, cells, True)(ROWS, none)
     at_mean = average_expression(model, torch.from_numpy(cells.mean[ROWS]))
     torch.testing.assert_close(rho, at_mean)
     torch.testing.assert_close(squares, at_mean.square())

@@ -15,7 +15,7 @@ import torch
 from .arithmetic import exp, exp_, log_
 from .data import Minibatch
 
-__all__ = ["LIKELIHOODS", "LOG_RHO_MAX", "kl_normal", "kl_shrinkage", "log_expression", "log_likelihood"]
+__all__ = ["LIKELIHOODS", "LOG_RHO_MAX", "exp_and_sum", "kl_normal", "kl_shrinkage", "log_expression", "log_likelihood"]
 
 LIKELIHOODS = ("nb", "zinb", "poisson")
 _TABLE = 16  # counts up to here need no gamma function
@@ -74,7 +74,7 @@ class _CountLikelihood(torch.autograd.Function):
             x, log_library = counts[rows], batch.log_library[rows]
             score = features[rows] @ weights
             if closed:
-                mu, log_sum, shift = _exp_and_sum(score)
+                mu, log_sum, shift = exp_and_sum(score)
                 log_scale = log_library - log_sum
                 mu.mul_(log_scale.exp())
                 log_scale -= shift  # log mu is the score plus this, and needs no logarithm of small numbers
@@ -114,7 +114,7 @@ class _Totals:
         return d_log_theta, self.d_zero if self.likelihood == "zinb" else None
 
 
-def _exp_and_sum(score: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | float]:
+def exp_and_sum(score: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | float]:
     """exp(score - shift), log of its sum per cell, and the shift: the largest score, but 0 where none is extreme."""
     if score.device.type == "cpu":
         found = exp(score)

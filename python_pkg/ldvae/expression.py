@@ -6,15 +6,15 @@ import numpy as np
 import torch
 
 from .arithmetic import exp_
-from .distributions import LOG_RHO_MAX, log_expression
+from .distributions import LOG_RHO_MAX, exp_and_sum, log_expression
 from .model import LDVAE
 from .posterior import Cells
 
 __all__ = [
+    "ExpectedExpression",
     "average_expression",
     "batch_levels",
     "decoded_expression",
-    "expected_expression",
     "is_log_normal",
     "latent_draw",
 ]
@@ -78,38 +78,46 @@ def is_log_normal(model: LDVAE) -> bool:
     return model.config.decoder == "linear" and model.config.latent_distribution == "normal"
 
 
-@torch.no_grad()
-def expected_expression(
-    model: LDVAE, cells: Cells, rows: np.ndarray, noise: np.ndarray | None, average: bool
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+class ExpectedExpression:
     """Posterior mean of expression, of its square, and of expression at the cell's own batch (rows × genes each).
 
     With `average` the first two are at the average batch, otherwise at the cell's own. Where log expression is normal
     the means are those of a log-normal (the normaliser at its expectation), and `noise` is not used; otherwise they are
     those of two draws of z with this noise and its opposite.
     """
-    c = model.config
-    design = torch.from_numpy(cells.design[rows])
-    average = average and c.n_design > 0
-    if noise is not None:
-        z = [latent_draw(model, cells, rows, sign * noise) for sign in (1.0, -1.0)]
-        there = [log_expression(model.decode(draw, design), c.closed).exp_() for draw in z]
-        draws = [average_expression(model, draw) for draw in z] if average else there
-        mean, squares, observed = draws[0] + draws[1], draws[0].square() + draws[1].square(), there[0] + there[1]
-        return mean.mul_(0.5), squares.mul_(0.5), observed.mul_(0.5)
-    variance = torch.from_numpy(cells.variance[rows])
-    # what moves all genes alike moves no share, so that loadings count from those of an average count
-    centre = model.loadings - torch.softmax(model.intercept, 0) @ model.loadings if c.closed else model.loadings
-    spread = variance @ centre.square().T
-    rho = model.decode(torch.from_numpy(cells.mean[rows]), torch.zeros_like(design) if average else design)
-    rho.add_(spread, alpha=0.5)
-    if c.closed:
-        rho -= rho.amax(-1, keepdim=True)
-    exp_(rho)
-    own = rho * exp_(design @ model.design_effect) if average else rho
-    rho = _as_share(rho, c.closed)
-    squares = exp_(spread.clamp_(max=_REACH)).mul_(rho).mul_(rho)
-    return rho, squares, _as_share(own, c.closed) if average else rho
+
+    @torch.no_grad()
+    def __init__(self, model: LDVAE, cells: Cells, average: bool) -> None:
+        c = model.config
+        self.model, self.cells = model, cells
+        self.average = average and c.n_design > 0
+        if is_log_normal(model):
+            # what moves all genes alike moves no share, so that loadings count from those of an average count
+            common = torch.softmax(model.intercept, 0) @ model.loadings if c.closed else 0.0
+            self.squared_loadings = (model.loadings - common).square().T.contiguous()
+            self.weights = model.decoder(torch.zeros(1, c.n_latent), torch.zeros(1, c.n_design))[1]
+
+    @torch.no_grad()
+    def __call__(self, rows: np.ndarray, noise: np.ndarray | None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        model, cells, closed = self.model, self.cells, self.model.config.closed
+        design = torch.from_numpy(cells.design[rows])
+        if not is_log_normal(model):
+            z = [latent_draw(model, cells, rows, sign * noise) for sign in (1.0, -1.0)]
+            there = [log_expression(model.decode(draw, design), closed).exp_() for draw in z]
+            draws = [average_expression(model, draw) for draw in z] if self.average else there
+            mean, squares, observed = draws[0] + draws[1], draws[0].square() + draws[1].square(), there[0] + there[1]
+            return mean.mul_(0.5), squares.mul_(0.5), observed.mul_(0.5)
+        spread = torch.from_numpy(cells.variance[rows]) @ self.squared_loadings
+        own_batch = torch.zeros_like(design) if self.average else design
+        features = torch.cat([torch.from_numpy(cells.mean[rows]), torch.ones(len(rows), 1), own_batch], 1)
+        score = torch.addmm(spread, features, self.weights, beta=0.5)
+        rho = exp_and_sum(score)[0] if closed else exp_(score)
+        own = rho
+        if self.average:  # cells of one batch share its effect
+            own = rho * exp_((design[:1] if (design == design[0]).all() else design) @ model.design_effect)
+        rho = _as_share(rho, closed)
+        squares = exp_(spread.clamp_(max=_REACH)).mul_(rho).mul_(rho)
+        return rho, squares, _as_share(own, closed) if self.average else rho
 
 
 def _as_share(rho: torch.Tensor, closed: bool) -> torch.Tensor:

@@ -14,11 +14,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 
 from .counts import Counts
-from .expression import expected_expression, is_log_normal
+from .expression import ExpectedExpression, is_log_normal
 from .model import LDVAE
 from .posterior import Cells
 from .shrinkage import weighted_median
@@ -35,6 +34,7 @@ __all__ = [
 
 _CELLS_DECODED = 5000  # per unit; larger units decode a random subset, and count all cells
 _BLOCK = 200_000  # cells × genes worked on at a time: a megabyte, so that it stays in the cache
+_ENTRIES = 1_000_000  # non-zeros that are counted at a time
 _HALF = 0.5  # counts with which a group's own counts are drawn towards what the model expects
 _LEAST_DISPERSION = 0.1  # cells that are all alike have none, which says nothing about others
 _DISPERSION_COUNTS = 30.0  # counts' worth of belief that a gene's dispersion is that of the median gene
@@ -128,25 +128,26 @@ def moments(model: LDVAE, cells: Cells, codes: np.ndarray, n_units: int, batch_c
     taken = codes >= 0
     n = np.bincount(codes[taken], minlength=n_units).astype(float)
     sums, largest = counted(counts, codes, n_units)
-    sums |= {name: np.zeros((n_units, c.n_genes)) for name in _DECODED}
+    decoded = np.zeros((len(_DECODED), n_units, c.n_genes))
+    expected = ExpectedExpression(model, cells, batch_correction)
     order = np.flatnonzero(taken)[np.lexsort((priority[taken], codes[taken]))]  # by unit, at random within
     within_unit = np.arange(len(order)) - (np.cumsum(n) - n).astype(int)[codes[order]]
     rows = order[within_unit < _CELLS_DECODED]
     theta = model.log_theta.exp()
-    kept = torch.sigmoid(-model.zero_logit) if c.gene_likelihood == "zinb" else torch.ones(c.n_genes)
+    kept = torch.sigmoid(-model.zero_logit) if c.gene_likelihood == "zinb" else None
     step = max(1, _BLOCK // c.n_genes)
     for start in range(0, len(rows), step):
         block = rows[start : start + step]
         local, inverse = np.unique(codes[block], return_inverse=True)
         indicator = torch.from_numpy((inverse == np.arange(len(local))[:, None]).astype(np.float32))
         drawn = None if noise is None else noise[block]
-        rho, squares, mu = expected_expression(model, cells, block, drawn, batch_correction)
+        rho, squares, mu = expected(block, drawn)
         x = torch.from_numpy(counts.matrix[block].toarray())
         library = torch.from_numpy(counts.lib_size[block].astype(np.float32))[:, None]
-        mu = mu * library * kept
+        mu = mu * (library if kept is None else library * kept)
         values = (rho, mu, x, rho * rho, mu * mu, x * x, rho * mu, rho * x, mu * x, squares)
-        for name, value in zip(_DECODED, values, strict=True):
-            sums[name][local] += (indicator @ value).double().numpy()
+        decoded[:, local] += torch.stack([indicator @ value for value in values]).double().numpy()
+    sums |= dict(zip(_DECODED, decoded, strict=True))
     _scale_up(sums, n, np.bincount(codes[rows], minlength=n_units), counts.lib_size, codes, rows)
     if c.gene_likelihood != "poisson":
         sums["mu_mu_theta"] = sums["mu_mu"] / theta.double().numpy()
@@ -157,19 +158,23 @@ def moments(model: LDVAE, cells: Cells, codes: np.ndarray, n_units: int, batch_c
 
 def counted(counts: Counts, codes: np.ndarray, n_units: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Of each unit and gene: counts, cells that have any, shares of the library (sums), and the largest count."""
-    sums = {name: np.zeros((n_units, counts.matrix.shape[1])) for name in ("count", "detected", "share")}
-    largest = np.zeros_like(sums["count"], dtype=np.float32)
-    for rows in row_blocks(counts.matrix):
-        x, taken = counts.matrix[rows], np.flatnonzero(codes[rows] >= 0)
-        unit = sp.csr_matrix((np.ones(len(taken)), (codes[rows][taken], taken)), (n_units, x.shape[0]))
-        sums["count"] += (unit @ x).toarray()
-        sums["share"] += (unit @ sp.diags(1 / counts.lib_size[rows]) @ x).toarray()
-        cell = np.repeat(codes[rows], np.diff(x.indptr))
-        more = (cell >= 0) & (x.data > 1)  # most counts are 1, which `detected` knows
-        np.maximum.at(largest, (cell[more], x.indices[more]), x.data[more])
-        x = sp.csr_matrix((np.ones_like(x.data), x.indices, x.indptr), x.shape)
-        sums["detected"] += (unit @ x).toarray()
-    return sums, np.maximum(largest, sums["detected"] > 0)
+    n_genes = counts.matrix.shape[1]
+    count, detected, share = (np.zeros((n_units + 1) * n_genes) for _ in range(3))  # the last is of cells without unit
+    largest = np.zeros(count.shape, np.float32)
+    of_cell = np.where(codes >= 0, codes, n_units).astype(np.int64) * n_genes
+    for rows in row_blocks(counts.matrix, _ENTRIES):
+        x = counts.matrix[rows]
+        length = np.diff(x.indptr)
+        place = np.repeat(of_cell[rows], length)
+        place += x.indices
+        count += np.bincount(place, x.data, len(count))
+        detected += np.bincount(place, minlength=len(count))
+        share += np.bincount(place, x.data * np.repeat(1 / counts.lib_size[rows], length), len(count))
+        more = x.data > 1  # most counts are 1, which `detected` knows
+        np.maximum.at(largest, place[more], x.data[more])
+    by_unit = [a.reshape(-1, n_genes)[:-1] for a in (count, detected, share, largest)]
+    sums = dict(zip(("count", "detected", "share"), by_unit, strict=False))
+    return sums, np.maximum(by_unit[3], sums["detected"] > 0)
 
 
 def _scale_up(

@@ -62,13 +62,12 @@ class Shrunk:
         """Quantile of each posterior, 0 where the point mass covers it; NaN where nothing was measured."""
         responsibility, centre, spread, used = self._mixture
         weight, centre, spread = responsibility[:, 1:], centre[:, 1:], spread[:, 1:]
+        at_zero, least, most = self._reach
+        low, high = least.copy(), most.copy()
         out = np.full(self.mean.shape, np.nan)
-        at_zero = (weight * ndtr(-centre / spread)).sum(1)
         in_mass = (at_zero <= probability) & (probability <= at_zero + responsibility[:, 0])
         # of what is spread out, as much must lie below as is asked for, the point mass counted where it is below
         target = probability - responsibility[:, 0] * (probability > at_zero)
-        reach = 9.0 * spread.max(1, initial=0.0)
-        low, high = centre.min(1, initial=0.0) - reach, centre.max(1, initial=0.0) + reach
         x = np.where(in_mass, 0.0, np.clip(self.mean[used] + ndtri(probability) * self.std[used], low, high))
         todo = np.flatnonzero(~in_mass)
         for _ in range(_BISECTIONS):  # Newton's steps, and half of the interval where they lead out of it
@@ -80,11 +79,20 @@ class Shrunk:
             newton = at - excess / np.maximum(slope, 1e-300)
             inside = (newton > low[todo]) & (newton < high[todo])
             x[todo] = np.where(inside, newton, 0.5 * (low[todo] + high[todo]))
-            todo = todo[np.abs(x[todo] - at) > 1e-5 * self.std[used][todo]]  # the error is the square of the step
+            todo = todo[np.abs(x[todo] - at) > 1e-3 * self.std[used][todo]]  # the error is the square of the step
             if not len(todo):
                 break
         out[used] = x
         return out
+
+    @cached_property
+    def _reach(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """How much of the components lies below 0, and between which values all but nothing of them lies."""
+        responsibility, centre, spread, _ = self._mixture
+        weight, centre, spread = responsibility[:, 1:], centre[:, 1:], spread[:, 1:]
+        reach = 9.0 * spread.max(1, initial=0.0)
+        at_zero = (weight * ndtr(-centre / spread)).sum(1)
+        return at_zero, centre.min(1, initial=0.0) - reach, centre.max(1, initial=0.0) + reach
 
     @cached_property
     def _mixture(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
