@@ -99,9 +99,10 @@ class ExpectedExpression:
 
     @torch.no_grad()
     def __call__(self, rows: np.ndarray, noise: np.ndarray | None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Of the cells `rows`; `noise` (rows × K) is standard normal, None where log expression is normal."""
         model, cells, closed = self.model, self.cells, self.model.config.closed
         design = torch.from_numpy(cells.design[rows])
-        if not is_log_normal(model):
+        if noise is not None:
             z = [latent_draw(model, cells, rows, sign * noise) for sign in (1.0, -1.0)]
             there = [log_expression(model.decode(draw, design), closed).exp_() for draw in z]
             draws = [average_expression(model, draw) for draw in z] if self.average else there
