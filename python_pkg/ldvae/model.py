@@ -30,6 +30,8 @@ _LOG_THETA = (-5.0, 7.0)  # inverse dispersion between 0.007 and 1,100: bounded,
 _LOG_VARIANCE = (-8.0, 2.0)
 _SCVI_VARIANCE = 1e-4  # what the encoders of scvi-tools add to a variance
 
+_within = nn.functional.hardtanh  # clamp, but its gradient is one operation, not five
+
 
 @dataclass(frozen=True)
 class Config:
@@ -78,12 +80,13 @@ class LDVAE(nn.Module):
         self.input_weight = nn.Parameter(
             torch.empty(c.n_genes, c.n_hidden).uniform_(-bound, bound, generator=generator)
         )
+        # normalisation takes out what a bias before it adds: trained, it would follow rounding
+        self.input_bias = nn.Parameter(torch.zeros(c.n_hidden), requires_grad=False)
         self.input_norm = _norm(c.n_hidden)
         beside = c.n_design if c.encoder == "scvi" else 0
         self.encoder = nn.ModuleList(_block(c.n_hidden + beside, c.n_hidden, generator) for _ in range(c.n_layers - 1))
         if c.encoder == "scvi":
             self.input_design = nn.Parameter(torch.zeros(c.n_design, c.n_hidden))
-            self.input_bias = nn.Parameter(torch.zeros(c.n_hidden))
         if c.lib_size == "latent":
             self.lib_size_weight = nn.Parameter(torch.zeros(c.n_genes, c.n_hidden))
             self.lib_size_design = nn.Parameter(torch.zeros(c.n_design, c.n_hidden))
@@ -117,10 +120,9 @@ class LDVAE(nn.Module):
         """Mean and log variance of the Gaussian latent (n × K each) from log(1 + counts)."""
         rate = self.config.dropout_rate if self.training else 0.0
         scvi = self.config.encoder == "scvi"
-        h = batch.log1p_times(self.input_weight)
-        if scvi:
-            h = h + batch.design @ self.input_design + self.input_bias
-        h = _dropout(torch.relu(self.input_norm(h)), rate, generator, batch)
+        h = batch.log1p_times(self.input_weight) + self.input_bias
+        h = self.input_norm(h + batch.design @ self.input_design if scvi else h)
+        h = _dropout(torch.relu(h), rate, generator, batch)
         for block in self.encoder:
             h = torch.relu(block(torch.cat([h, batch.design], -1) if scvi else h))
             h = _dropout(h, rate, generator, batch)
@@ -235,11 +237,8 @@ def _linear(n_in: int, n_out: int, generator: torch.Generator) -> nn.Linear:
 
 def _block(n_in: int, n_out: int, generator: torch.Generator) -> nn.Sequential:
     linear = _linear(n_in, n_out, generator)
-    linear.bias.requires_grad_(False)  # normalisation takes out what it adds: trained, it would follow rounding
+    linear.bias.requires_grad_(False)
     return nn.Sequential(linear, _norm(n_out))
-
-
-_within = nn.functional.hardtanh  # clamp, whose gradient takes five operations, is this in one
 
 
 def _norm(width: int) -> nn.BatchNorm1d:
