@@ -33,3 +33,11 @@ def settings():
 def fit(simulated, settings):
     """A linear negative binomial fit of all genes, with the batch."""
     return fit_ldvae(simulated, batch_key="batch", **settings)
+
+
+@pytest.fixture(params=["cpu", "as on a device"])
+def each_path(request, monkeypatch):
+    """Twice: by what is done on a CPU, and by what is done on a device, where no number may be waited for."""
+    if request.param != "cpu":
+        for module in ("ldvae.data", "ldvae.distributions"):
+            monkeypatch.setattr(f"{module}.on_cpu", lambda tensor: False)

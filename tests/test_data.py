@@ -41,7 +41,7 @@ def test_a_minibatch_is_the_rows(counts, rows):
     assert np.array_equal(batch.row_start.numpy(), np.r_[0, np.cumsum((DENSE[rows] > 0).sum(1))])
 
 
-def test_minibatches_are_cut_without_a_copy(counts):
+def test_minibatches_are_cut_without_a_copy(counts, each_path):
     rows = torch.tensor([5, 0, 39, 7, 8, 2, 1])
     whole = counts.minibatch(rows)
     parts = list(whole.split(3))
@@ -59,7 +59,7 @@ def test_a_part_of_the_cells_is_cut_where_the_whole_is(counts):
     assert [(n, own.tolist()) for n, own in (p.part for p in cut)] == [(3, [1]), (3, [1, 2]), (3, []), (1, [0])]
 
 
-def test_log1p_times_is_the_dense_product_with_its_gradient(counts):
+def test_log1p_times_is_the_dense_product_with_its_gradient(counts, each_path):
     batch = counts.minibatch(torch.tensor([5, 7, 0, 31]))
     weight = torch.randn(15, 6, generator=torch.Generator().manual_seed(0), requires_grad=True)
     other = torch.randn(4, 6, generator=torch.Generator().manual_seed(1))

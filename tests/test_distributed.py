@@ -145,7 +145,7 @@ def test_a_process_without_a_cell_of_a_minibatch_adds_nothing(simulated):
     data = SparseCounts(read.matrix, read.lib_size, np.zeros((600, 0), np.float32), torch.device("cpu"), ranks)
     model = LDVAE(Config(n_genes=150, n_latent=4, n_hidden=16), torch.Generator().manual_seed(0)).eval()
     generators = [torch.Generator().manual_seed(0) for _ in range(2)]
-    batch = data.share(torch.arange(400, 420))
+    (batch,) = data.shares(torch.arange(400, 420), 20)
     reconstruction, kl = model.elbo(batch, generators[0])
     (kl - reconstruction).backward()
     assert len(batch) == 0 and reconstruction == 0 and kl == 0

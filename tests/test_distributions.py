@@ -74,7 +74,7 @@ def naive_log_likelihood(x, library, logits, log_theta, zero_logit, likelihood, 
 
 @pytest.mark.parametrize("closed", [True, False])
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
-def test_values_are_scipys(likelihood, closed):
+def test_values_are_scipys(likelihood, closed, each_path):
     x, library, logits, log_theta, zero_logit, batch = problem(closed)
     found = of_logits(*single(logits, log_theta, zero_logit), batch, likelihood, closed).item()
     wanted = scipy_log_likelihood(x, library, logits, log_theta, zero_logit, likelihood, closed)
@@ -84,7 +84,7 @@ def test_values_are_scipys(likelihood, closed):
 @pytest.mark.parametrize("largest", [30, 1_000_000])
 @pytest.mark.parametrize("closed", [True, False])
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
-def test_gradients_are_those_of_the_naive_formula(likelihood, closed, largest):
+def test_gradients_are_those_of_the_naive_formula(likelihood, closed, largest, each_path):
     x, library, *parameters, batch = problem(closed, largest)
     if largest > 30 and not closed:
         parameters[0] = np.minimum(parameters[0] + 3, 4.5)
@@ -143,7 +143,7 @@ def test_blocks_of_cells_add_up(likelihood, closed, monkeypatch):
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
 @pytest.mark.parametrize("shift", [-200.0, 200.0])
-def test_a_softmax_of_extreme_logits(likelihood, shift):
+def test_a_softmax_of_extreme_logits(likelihood, shift, each_path):
     *_, logits, log_theta, zero_logit, batch = problem(True)
     found = []
     for by in (0.0, shift):
@@ -156,7 +156,7 @@ def test_a_softmax_of_extreme_logits(likelihood, shift):
 
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
-def test_only_zeros(likelihood):
+def test_only_zeros(likelihood, each_path):
     data = SparseCounts(
         sp.csr_matrix((4, N_GENES), dtype=np.float32),
         np.full(4, 50.0),

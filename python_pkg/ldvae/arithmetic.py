@@ -6,12 +6,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["exp", "exp_", "log_", "narrow_product", "sparse_product"]
+__all__ = ["exp", "exp_", "log_", "narrow_product", "on_cpu", "sparse_product"]
+
+
+def on_cpu(a: Tensor) -> bool:
+    """Whether numpy can work on a tensor, and reading a number from it waits for nothing."""
+    return a.device.type == "cpu"
 
 
 def log_(a: Tensor) -> Tensor:
     """In place; on a CPU by numpy, which takes a third of torch's time."""
-    if a.device.type == "cpu":
+    if on_cpu(a):
         with np.errstate(all="ignore"):  # as torch does: the caller sees what is not finite
             values = a.numpy()
             np.log(values, out=values)
@@ -26,7 +31,7 @@ def exp_(a: Tensor) -> Tensor:
 
 def exp(a: Tensor, out: Tensor | None = None) -> Tensor:
     """Into `out` if given; on a CPU by numpy."""
-    if a.device.type == "cpu":
+    if on_cpu(a):
         out = torch.empty_like(a) if out is None else out
         with np.errstate(all="ignore"):
             np.exp(a.numpy(), out=out.numpy())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,7 +14,7 @@ import torch
 from scipy.special import gammaln
 
 from . import checks
-from .arithmetic import log_, sparse_product
+from .arithmetic import log_, on_cpu, sparse_product
 from .checks import brief
 from .counts import Labels, read_labels, read_values
 from .distributed import ALONE, Ranks
@@ -114,9 +115,10 @@ class Minibatch:
         """Every `size` cells in order, without a copy; of a part, those of them that are here."""
         n, here = self.part or (len(self), None)
         first_entry = self.row_start.tolist()
+        held = range(n) if here is None else here.tolist()
         for first in range(0, n, size):
             last = min(first + size, n)
-            a, b = (first, last) if here is None else torch.searchsorted(here, here.new_tensor([first, last])).tolist()
+            a, b = bisect_left(held, first), bisect_left(held, last)
             entries = slice(first_entry[a], first_entry[b])
             yield Minibatch(
                 values=self.values[entries],
@@ -138,7 +140,7 @@ class Minibatch:
     @cached_property
     def dense(self) -> torch.Tensor:
         """The counts, n × genes, zeros filled in."""
-        if self.values.device.type == "cpu":
+        if on_cpu(self.values):
             return torch.from_numpy(self.matrix.toarray())
         out = torch.zeros(len(self) * self.n_genes, device=self.values.device)
         row = torch.arange(len(self), device=out.device).repeat_interleave(
@@ -149,7 +151,7 @@ class Minibatch:
 
     def log1p_times(self, weight: torch.Tensor) -> torch.Tensor:
         """log(1 + counts) (n × genes) @ weight (genes × h), differentiable in the weight."""
-        if self.values.device.type != "cpu":
+        if not on_cpu(self.values):
             return self.dense.log1p() @ weight
         product: torch.Tensor = _SparseTimes.apply(weight, self)
         return product
@@ -205,11 +207,6 @@ class SparseCounts:
             return self._with(self._on_device(rows), rows)
         return self._with(self._matrix[rows if isinstance(rows, slice) else rows.cpu().numpy()], rows)
 
-    def share(self, rows: torch.Tensor) -> Minibatch:
-        """Of the cells `rows` those that this process holds."""
-        own = self._own(rows)
-        return self.minibatch(rows) if own is None else replace(self.minibatch(rows[own]), part=(len(rows), own))
-
     def _own(self, rows: torch.Tensor) -> torch.Tensor | None:
         """Which of `rows` this process holds; None for all."""
         if self.ranks.n == 1:
@@ -249,17 +246,20 @@ class SparseCounts:
 
     def epoch(self, rows: torch.Tensor, size: int, generator: torch.Generator) -> Iterator[Minibatch]:
         """Shuffled minibatches of `size` cells; a smaller remainder is left for another epoch."""
-        many = size * max(1, _AT_ONCE // size)
         if self._in_runs:
-            yield from self._epoch_from_disk(rows, size, many, generator)
+            yield from self._epoch_from_disk(rows, size, generator)
             return
         order = rows[torch.randperm(len(rows), generator=generator, device=self.device)]
-        for cells in order[: len(order) - len(order) % size].split(many):
-            yield from self.share(cells).split(size)
+        yield from self.shares(order[: len(order) - len(order) % size], size)
 
-    def _epoch_from_disk(
-        self, rows: torch.Tensor, size: int, many: int, generator: torch.Generator
-    ) -> Iterator[Minibatch]:
+    def shares(self, rows: torch.Tensor, size: int) -> Iterator[Minibatch]:
+        """Of every `size` of the cells `rows` those that this process holds."""
+        for cells in rows.split(_at_once(size)):
+            own = self._own(cells)
+            batch = self.minibatch(cells if own is None else cells[own])
+            yield from (batch if own is None else replace(batch, part=(len(cells), own))).split(size)
+
+    def _epoch_from_disk(self, rows: torch.Tensor, size: int, generator: torch.Generator) -> Iterator[Minibatch]:
         """The same with few long reads: runs of neighbouring cells are drawn, and shuffled with those of other runs."""
         runs = rows.sort().values.split(_RUN)
         order = torch.randperm(len(runs), generator=generator, device=self.device).tolist()
@@ -269,7 +269,7 @@ class SparseCounts:
             counts = self._matrix[pool.cpu().numpy()]
             shuffled = torch.randperm(len(pool), generator=generator, device=self.device)
             whole = len(pool) - len(pool) % size
-            for chosen in shuffled[:whole].split(many):
+            for chosen in shuffled[:whole].split(_at_once(size)):
                 own = self._own(pool[chosen])
                 mine = chosen if own is None else chosen[own]
                 batch = self._with(counts[mine.cpu().numpy()], pool[mine])
@@ -281,6 +281,11 @@ class SparseCounts:
         for start in range(self._held.start, self._held.stop, size):
             rows = slice(start, min(start + size, self._held.stop))
             yield rows, self.minibatch(rows)
+
+
+def _at_once(size: int) -> int:
+    """Cells that are gathered at a time for minibatches of `size`."""
+    return size * max(1, _AT_ONCE // size)
 
 
 def _tensor(array: np.ndarray) -> torch.Tensor:

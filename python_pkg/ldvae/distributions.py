@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from .arithmetic import exp, exp_, log_
+from .arithmetic import exp, exp_, log_, on_cpu
 from .data import Minibatch
 
 __all__ = ["LIKELIHOODS", "LOG_RHO_MAX", "exp_and_sum", "kl_normal", "kl_shrinkage", "log_expression", "log_likelihood"]
@@ -68,7 +68,7 @@ class _CountLikelihood(torch.autograd.Function):
         terms = {"nb": _negative_binomial, "zinb": _zero_inflated, "poisson": _poisson}[likelihood]
         total = _Totals(log_theta, zero_logit, batch, likelihood)
         counts, d_features, d_weights = batch.dense, torch.empty_like(features), torch.zeros_like(weights)
-        n_rows = max(1, _BLOCK // weights.shape[1]) if weights.device.type == "cpu" else len(batch)
+        n_rows = max(1, _BLOCK // weights.shape[1]) if on_cpu(weights) else len(batch)
         for start in range(0, len(batch), n_rows):
             rows = slice(start, start + n_rows)
             x, log_library = counts[rows], batch.log_library[rows]
@@ -116,7 +116,7 @@ class _Totals:
 
 def exp_and_sum(score: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | float]:
     """exp(score - shift), log of its sum per cell, and the shift: the largest score, but 0 where none is extreme."""
-    if score.device.type == "cpu":
+    if on_cpu(score):
         found = exp(score)
         log_sum = found.sum(-1, keepdim=True).log()
         if log_sum.abs().max() < _EXTREME:
@@ -174,20 +174,27 @@ def _gamma_ratios(x: torch.Tensor, theta: torch.Tensor, columns: torch.Tensor) -
     """
     n_genes = len(theta)
     index = torch.add(columns, x.clamp(max=_TABLE).int(), alpha=n_genes)
-    number = torch.bincount(index, minlength=(_TABLE + 1) * n_genes)[n_genes:].view(_TABLE, n_genes)
+    number = _count(index, (_TABLE + 1) * n_genes)[n_genes:].view(_TABLE, n_genes)
     at_least, before = _table(theta.device)
     exceed = at_least @ number.to(theta.dtype)
     steps = theta + before
     derivative = (exceed / steps).sum(0)
     value = _dot(exceed, log_(steps))
-    large = torch.nonzero(x > _TABLE).squeeze(-1)
-    if len(large):
-        gene = columns[large]
-        own = theta[gene]
-        lgamma, digamma = _stirling(torch.stack([x[large] + own, own + _TABLE]))
-        value = value + (lgamma[0] - lgamma[1]).sum()
-        derivative.index_add_(0, gene, digamma[0] - digamma[1])
-    return value, derivative
+    if on_cpu(x):
+        large = torch.nonzero(x > _TABLE).squeeze(-1)
+        if not len(large):
+            return value, derivative
+        x, columns = x[large], columns[large]
+    own, x = theta[columns], x.clamp(min=_TABLE)  # a small count adds nothing here
+    lgamma, digamma = _stirling(torch.stack([x + own, own + _TABLE]))
+    return value + (lgamma[0] - lgamma[1]).sum(), derivative.index_add_(0, columns, digamma[0] - digamma[1])
+
+
+def _count(index: torch.Tensor, n: int) -> torch.Tensor:
+    """How often each number below n is there; on a device without waiting for the largest."""
+    if on_cpu(index):
+        return torch.bincount(index, minlength=n)
+    return torch.zeros(n, device=index.device).index_add_(0, index, torch.ones(len(index), device=index.device))
 
 
 @lru_cache

@@ -167,10 +167,10 @@ def train(
                 reconstruction, kl = model.elbo(batch, generator)
                 # the loss: the sum of these, so weighted
                 parts = [reconstruction, kl, model.penalty()]
-                weights = torch.tensor([-1 / size, warm / size, warm / (len(rows) * ranks.n)], device=device)
+                weights = (-1 / size, warm / size, warm / (len(rows) * ranks.n))
                 for p in parameters:
                     p.grad = None
-                torch.autograd.backward(parts, list(weights.unbind()))
+                torch.autograd.backward(parts, [a.new_full((), w) for a, w in zip(parts, weights, strict=True)])
                 ranks.sum_gradients(parameters)
                 _clip(parameters)
                 optimizer.step()
@@ -231,11 +231,11 @@ def _held_out_elbo(model: LDVAE, counts: SparseCounts, rows: torch.Tensor, size:
     """ELBO per held-out cell at the posterior mean of the loadings; the same noise every time."""
     model.eval()
     generator = torch.Generator(counts.device).manual_seed(seed)
-    total = 0.0
-    for start in range(0, len(rows), size):
-        reconstruction, kl = model.elbo(counts.share(rows[start : start + size]), generator)
-        total += (reconstruction - kl).item()
-    return counts.ranks.sum(np.array([total]))[0] / len(rows)
+    total = torch.zeros((), dtype=torch.float64, device=counts.device)
+    for batch in counts.shares(rows, size):
+        reconstruction, kl = model.elbo(batch, generator)
+        total += reconstruction - kl
+    return counts.ranks.sum(np.array([total.item()]))[0] / len(rows)
 
 
 class _State:
