@@ -24,7 +24,7 @@ class Work(TorchDispatchMode):
 
     def __init__(self):
         super().__init__()
-        self.operations = self.sweeps = self.allocated = 0
+        self.operations = self.sweeps = self.allocated = self.waits = 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
@@ -34,6 +34,7 @@ class Work(TorchDispatchMode):
         tensors = [a for a in tree_leaves((args, kwargs)) if isinstance(a, torch.Tensor)]
         made = [o for o in tree_leaves(out) if isinstance(o, torch.Tensor) and all(o is not t for t in tensors)]
         self.operations += 1
+        self.waits += any(name in str(func) for name in ("_local_scalar_dense", "nonzero", "bincount", "unique"))
         self.sweeps += any(t.numel() >= size for t in tensors + made)
         self.allocated += sum(o.numel() >= size for o in made)
         return out
@@ -73,6 +74,13 @@ def test_a_training_step_is_as_many_operations_as_it_was():
     work = step_work(*batch_and_model())
     assert work.sweeps <= 19
     assert work.operations <= 166
+
+
+@pytest.mark.parametrize("likelihood", ["nb", "zinb", "poisson"])
+def test_a_step_on_a_device_waits_for_no_number(likelihood, each_path, request):
+    counts, model = batch_and_model(gene_likelihood=likelihood)
+    work = step_work(counts, model)
+    assert (work.waits == 0) == ("device" in request.node.callspec.id)  # on a CPU there is no waiting
 
 
 def test_more_non_zeros_are_no_more_operations():

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from .arithmetic import on_cpu
 from .checks import brief, new_file
 from .data import SparseCounts
 from .distributed import Ranks, launched
@@ -206,7 +207,7 @@ def _clip(parameters: list[torch.nn.Parameter]) -> None:
     """Scale the gradients down to `_GRADIENT_NORM`; on a CPU, which need not wait for the answer, only if they are."""
     gradients = [p.grad for p in parameters if p.grad is not None]
     norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-    if norm.device.type == "cpu" and norm <= _GRADIENT_NORM:
+    if on_cpu(norm) and norm <= _GRADIENT_NORM:
         return
     torch._foreach_mul_(gradients, (_GRADIENT_NORM / norm).clamp(max=1.0))
 
