@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from timing import Row, counts, paired, quiet, spread, timed
 
+from ldvae.arithmetic import sparse_product
 from ldvae.counts import read_counts
 from ldvae.data import SparseCounts
 from ldvae.model import Config
@@ -65,15 +66,17 @@ def floor(repeats: int = 200) -> list[Row]:
     n, n_genes, n_hidden, k = 128, 2_000, 128, 10
     for density, library in LIBRARY.items():
         adata = counts(20_000, n_genes, library)
-        x = adata.X[:n]
-        weight, hidden = (np.ones(shape, np.float32) for shape in ((n_genes, n_hidden), (n, n_hidden)))
+        x, turned = (
+            [torch.from_numpy(a) for a in (m.data, m.indices, m.indptr)] for m in (adata.X[:n], adata.X[:n].T.tocsr())
+        )
+        weight, hidden = (torch.rand(shape) for shape in ((n_genes, n_hidden), (n, n_hidden)))
         a, b, out = (torch.rand(n, n_genes) + 0.1 for _ in range(3))
         z, loadings = torch.rand(n, k), torch.rand(n_genes, k)
         parameter = torch.nn.Parameter(torch.rand(n_genes * n_hidden + 2 * n_genes * k))
         parameter.grad = torch.rand_like(parameter)
         adam = torch.optim.Adam([parameter], fused=True)
         parts = {
-            "first layer": lambda x=x, w=weight, h=hidden: (x @ w, x.T @ h),
+            "first layer": lambda x=x, t=turned, w=weight, h=hidden: (sparse_product(*x, w), sparse_product(*t, h)),
             "decoder": lambda z=z, a=a, w=loadings: (z @ w.T, w.T @ a.T, z.T @ a),
             "exp": lambda a=a: torch.softmax(a, -1),
             "log": lambda a=a, out=out: np.log(a.numpy(), out=out.numpy()),

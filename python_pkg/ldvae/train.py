@@ -139,7 +139,7 @@ def train(
     size = min(schedule.batch_size, len(rows))
     steps_per_epoch = len(rows) // size
     total = schedule.max_epochs * steps_per_epoch
-    parameters = [p for p in model.parameters() if p.requires_grad]
+    parameters = list(model.parameters())
     optimizer = torch.optim.Adam(parameters, lr=schedule.learning_rate, fused=True)
     identity: dict[str, Any] = {} if checkpoint is None else {
         "config": asdict(config),
