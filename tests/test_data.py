@@ -69,7 +69,9 @@ def test_log1p_times_is_the_dense_product_with_its_gradient(counts, each_path):
     assert torch.allclose(weight.grad, x.T @ other, atol=1e-6)
 
 
-def test_an_epoch_visits_every_cell_once_and_leaves_the_remainder(counts):
+@pytest.mark.parametrize("at_once", [6, 2048])
+def test_an_epoch_visits_every_cell_once_and_leaves_the_remainder(counts, at_once, monkeypatch):
+    monkeypatch.setattr("ldvae.data._AT_ONCE", at_once)
     rows = torch.arange(0, 40, 2)
     generator = torch.Generator().manual_seed(0)
     seen = [batch.design[:, 0] for batch in counts.epoch(rows, 6, generator)]

@@ -18,6 +18,7 @@ import ldvae
 from ldvae import distributed
 from ldvae.counts import read_counts
 from ldvae.data import SparseCounts
+from ldvae.distributions import LIKELIHOODS
 from ldvae.model import LDVAE, Config
 from ldvae.train import pick_device
 from support import PACKAGE, child
@@ -139,11 +140,13 @@ def test_each_process_reads_its_cells_and_a_few_to_compare(folders, name):
     assert [int(np.load(folders[1] / f"{name}.{rank}.npz")["read"]) for rank in (0, 1)] == [110 + 10] * 2
 
 
-def test_a_process_without_a_cell_of_a_minibatch_adds_nothing(simulated):
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_a_process_without_a_cell_of_a_minibatch_adds_nothing(simulated, likelihood, each_path):
     read = read_counts(simulated)
     ranks = SimpleNamespace(n=2, rows=lambda n: slice(0, 300), sum=lambda values: values)
     data = SparseCounts(read.matrix, read.lib_size, np.zeros((600, 0), np.float32), torch.device("cpu"), ranks)
-    model = LDVAE(Config(n_genes=150, n_latent=4, n_hidden=16), torch.Generator().manual_seed(0)).eval()
+    config = Config(n_genes=150, n_latent=4, n_hidden=16, gene_likelihood=likelihood)
+    model = LDVAE(config, torch.Generator().manual_seed(0)).eval()
     generators = [torch.Generator().manual_seed(0) for _ in range(2)]
     (batch,) = data.shares(torch.arange(400, 420), 20)
     reconstruction, kl = model.elbo(batch, generators[0])

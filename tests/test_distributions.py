@@ -37,8 +37,8 @@ def single(*arrays):
     return [torch.tensor(a, dtype=torch.float32, requires_grad=True) for a in arrays]
 
 
-def of_logits(logits, log_theta, zero_logit, batch, likelihood, closed):
-    return log_likelihood(logits, torch.eye(N_GENES), log_theta, zero_logit, batch, likelihood, closed)
+def of_logits(logits, *others):
+    return log_likelihood(logits, torch.eye(N_GENES), torch.zeros(N_GENES), *others)
 
 
 def scipy_log_likelihood(x, library, logits, log_theta, zero_logit, likelihood, closed):
@@ -84,19 +84,24 @@ def test_values_are_scipys(likelihood, closed, each_path):
 @pytest.mark.parametrize("largest", [30, 1_000_000])
 @pytest.mark.parametrize("closed", [True, False])
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
-def test_gradients_are_those_of_the_naive_formula(likelihood, closed, largest, each_path):
-    x, library, *parameters, batch = problem(closed, largest)
+def test_gradients_are_those_of_the_naive_formula(likelihood, closed, largest, each_path, monkeypatch):
+    x, library, logits, *others, batch = problem(closed, largest)
     if largest > 30 and not closed:
-        parameters[0] = np.minimum(parameters[0] + 3, 4.5)
+        logits = np.minimum(logits + 3, 4.5)
+    rng = np.random.default_rng(1)
+    weights, intercept = rng.normal(0, 0.3, (5, N_GENES)), logits.mean(0)
+    features = np.linalg.lstsq(weights.T, (logits - intercept).T, rcond=None)[0].T
+    parameters = [features, weights, intercept, *others]
+    monkeypatch.setattr("ldvae.distributions._BLOCK", 5 * N_GENES)  # gradients add up over blocks
     own = single(*parameters)
-    value = of_logits(*own, batch, likelihood, closed)
+    value = log_likelihood(*own, batch, likelihood, closed)
     (2.5 * value).backward()
     naive = [torch.tensor(p, requires_grad=True) for p in parameters]
-    wanted = naive_log_likelihood(x, library, *naive, likelihood, closed)
+    wanted = naive_log_likelihood(x, library, naive[0] @ naive[1] + naive[2], *naive[3:], likelihood, closed)
     (2.5 * wanted).backward()
     # the logs of the factorials of large counts are sums of ten million, in single precision
     assert value.item() == pytest.approx(wanted.item(), rel=2e-6 if largest == 30 else 2e-5)
-    used = {"nb": 2, "zinb": 3, "poisson": 1}[likelihood]
+    used = {"nb": 4, "zinb": 5, "poisson": 3}[likelihood]
     for i, (a, b) in enumerate(zip(own, naive, strict=True)):
         if i >= used:
             assert a.grad is None or not a.grad.any()
@@ -186,9 +191,12 @@ def test_log_expression():
 
 def test_kl_normal_is_torchs():
     rng = np.random.default_rng(0)
-    mean, log_variance = (torch.from_numpy(rng.normal(0, 2, (5, 3))) for _ in range(2))
-    wanted = kl_divergence(Normal(mean, (0.5 * log_variance).exp()), Normal(torch.zeros_like(mean), 1.0))
-    assert torch.allclose(kl_normal(mean, log_variance), wanted.sum())
+    mean, log_variance = (torch.tensor(rng.normal(0, 2, (5, 3)), requires_grad=True) for _ in range(2))
+    wanted = kl_divergence(Normal(mean, (0.5 * log_variance).exp()), Normal(torch.zeros_like(mean), 1.0)).sum()
+    found = kl_normal(mean, log_variance)
+    assert torch.allclose(found, wanted)
+    gradients = [torch.autograd.grad(2.5 * value, (mean, log_variance)) for value in (found, wanted)]
+    assert all(torch.allclose(one, two) for one, two in zip(*gradients, strict=True))
     assert kl_normal(torch.zeros(1), torch.zeros(1)).item() == 0
 
 

@@ -46,15 +46,12 @@ def test_likelihood_and_gradients_agree(counts, likelihood, closed):
     found = []
     for device in ("cpu", "cuda"):
         generator = torch.Generator().manual_seed(0)
-        logits, log_theta, zero_logit = (
-            torch.randn(*shape, generator=generator).to(device).requires_grad_() for shape in ((N, G), (G,), (G,))
-        )
+        shapes = (N, 5), (5, G), (G,), (G,), (G,)
+        parameters = [torch.randn(*s, generator=generator).to(device).requires_grad_() for s in shapes]
         batch = counts(device).minibatch(slice(0, N))
-        value = log_likelihood(
-            logits - 4, torch.eye(G, device=device), log_theta, zero_logit, batch, likelihood, closed
-        )
+        value = log_likelihood(*parameters, batch, likelihood, closed)
         value.backward()
-        found.append((value.detach(), logits.grad, log_theta.grad, zero_logit.grad))
+        found.append((value.detach(), *(p.grad for p in parameters if p.grad is not None)))
         weight = torch.randn(G, 7, generator=generator).to(device)
         found[-1] += (batch.log1p_times(weight), batch.dense)
     for one, two in zip(*found, strict=True):

@@ -70,7 +70,9 @@ def test_the_bound_is_likelihood_and_kl_at_the_sampled_latent(batch):
     mean, log_variance = model.encode(batch)
     z = mean + torch.randn(mean.shape, generator=generator(1)) * (0.5 * log_variance).exp()
     logits = z @ model.loadings.T + model.intercept + batch.design @ model.design_effect
-    wanted = log_likelihood(logits, torch.eye(20), model.log_theta, model.zero_logit, batch, "nb", True)
+    wanted = log_likelihood(
+        logits, torch.eye(20), torch.zeros(20), model.log_theta, model.zero_logit, batch, "nb", True
+    )
     assert reconstruction.item() == pytest.approx(wanted.item(), rel=1e-6)
     assert kl.item() == pytest.approx(kl_normal(mean, log_variance).item(), rel=1e-6)
 

@@ -89,9 +89,11 @@ def test_sums_of_rows_are_the_product(monkeypatch):
     np.testing.assert_allclose(sums_of_rows(sp.csr_matrix(DENSE), weight), weight.T @ DENSE, rtol=1e-6, atol=1e-9)
 
 
-def test_an_epoch_from_disk_visits_every_cell_once(monkeypatch):
+@pytest.mark.parametrize("at_once", [24, 2048])
+def test_an_epoch_from_disk_visits_every_cell_once(monkeypatch, at_once):
     monkeypatch.setattr(data, "_RUN", 16)
     monkeypatch.setattr(data, "_RUNS", 4)
+    monkeypatch.setattr(data, "_AT_ONCE", at_once)
     design = np.arange(700, dtype=np.float32)[:, None]
     counts = SparseCounts(gathered(monkeypatch, 0.0), DENSE.sum(1) + 1, design, torch.device("cpu"))
     rows = torch.arange(0, 700, 2)

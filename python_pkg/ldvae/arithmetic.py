@@ -1,4 +1,4 @@
-"""Elementary operations as fast as a CPU does them: some are several times faster by numpy, or in another order."""
+"""Elementary operations as fast as a CPU does them: some are several times faster by numpy, or in another form."""
 
 from __future__ import annotations
 

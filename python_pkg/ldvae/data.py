@@ -162,12 +162,13 @@ class _SparseTimes(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *args: Any) -> torch.Tensor:
-        weight, ctx.batch = args
-        return sparse_product(log_(ctx.batch.values + 1), ctx.batch.columns, ctx.batch.row_start, weight)
+        weight, batch = args
+        ctx.matrix = batch.matrix  # not the batch, which may hold its dense counts
+        return sparse_product(log_(batch.values + 1), batch.columns, batch.row_start, weight)
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> Any:
-        turned = ctx.batch.matrix.tocsc()
+        turned = ctx.matrix.tocsc()
         values, rows, column_start = (torch.from_numpy(a) for a in (turned.data, turned.indices, turned.indptr))
         return sparse_product(log_(values + 1), rows, column_start, grads[0].contiguous()), None
 

@@ -95,7 +95,7 @@ class ExpectedExpression:
             # what moves all genes alike moves no share, so that loadings count from those of an average count
             common = torch.softmax(model.intercept, 0) @ model.loadings if c.closed else 0.0
             self.squared_loadings = (model.loadings - common).square().T.contiguous()
-            self.weights = model.decoder(torch.zeros(1, c.n_latent), torch.zeros(1, c.n_design))[1]
+            self.weights = torch.cat([model.loadings.T, model.intercept[None], model.design_effect])
 
     @torch.no_grad()
     def __call__(self, rows: np.ndarray, noise: np.ndarray | None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -147,21 +147,10 @@ class LDVAE(nn.Module):
             z = torch.relu(block(torch.cat([z, design], -1)))
         return z
 
-    def decode(self, z: torch.Tensor, design: torch.Tensor, loadings: torch.Tensor | None = None) -> torch.Tensor:
+    def decode(self, z: torch.Tensor, design: torch.Tensor) -> torch.Tensor:
         """Logits of expression (n × genes)."""
-        features, weights = self.decoder(z, design, loadings)
-        return features @ weights
-
-    def decoder(
-        self, z: torch.Tensor, design: torch.Tensor, loadings: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The logits as a product: features (n × f) with the design and a one, and their weights (f × genes)."""
-        features = [self.features(z, design), z.new_ones(len(z), 1)]
-        weights = [(self.loadings if loadings is None else loadings).T, self.intercept[None]]
-        if design.shape[1]:
-            features.append(design)
-            weights.append(self.design_effect)
-        return torch.cat(features, 1), torch.cat(weights)
+        logits = torch.addmm(self.intercept, self.features(z, design), self.loadings.T)
+        return logits.addmm_(design, self.design_effect) if design.shape[1] else logits
 
     def sample_loadings(self, generator: torch.Generator) -> torch.Tensor:
         """One draw of the loadings (the point itself where they have no posterior)."""
@@ -176,8 +165,13 @@ class LDVAE(nn.Module):
         mean, log_variance = self.encode(batch, generator)
         noise = batch.random(torch.randn, c.n_latent, generator)
         z = self.latent(torch.addcmul(mean, noise, (0.5 * log_variance).exp()))
-        decoder = self.decoder(z, batch.design, self.sample_loadings(generator) if self.training else None)
-        reconstruction = log_likelihood(*decoder, self.log_theta, self.zero_logit, batch, c.gene_likelihood, c.closed)
+        features = self.features(z, batch.design)
+        weights = (self.sample_loadings(generator) if self.training else self.loadings).T
+        if c.n_design:
+            features, weights = torch.cat([features, batch.design], 1), torch.cat([weights, self.design_effect])
+        reconstruction = log_likelihood(
+            features, weights, self.intercept, self.log_theta, self.zero_logit, batch, c.gene_likelihood, c.closed
+        )
         return reconstruction, kl_normal(mean, log_variance)
 
     def penalty(self) -> torch.Tensor:

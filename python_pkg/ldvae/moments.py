@@ -34,7 +34,7 @@ __all__ = [
 
 _CELLS_DECODED = 5000  # per unit; larger units decode a random subset, and count all cells
 _BLOCK = 200_000  # cells × genes worked on at a time: a megabyte, so that it stays in the cache
-_ENTRIES = 1_000_000  # non-zeros that are counted at a time
+_ENTRIES = 1_000_000  # non-zeros that are counted at a time, or as many as there are sums
 _HALF = 0.5  # counts with which a group's own counts are drawn towards what the model expects
 _LEAST_DISPERSION = 0.1  # cells that are all alike have none, which says nothing about others
 _DISPERSION_COUNTS = 30.0  # counts' worth of belief that a gene's dispersion is that of the median gene
@@ -161,8 +161,8 @@ def counted(counts: Counts, codes: np.ndarray, n_units: int) -> tuple[dict[str, 
     n_genes = counts.matrix.shape[1]
     count, detected, share = (np.zeros((n_units + 1) * n_genes) for _ in range(3))  # the last is of cells without unit
     largest = np.zeros(count.shape, np.float32)
-    of_cell = np.where(codes >= 0, codes, n_units).astype(np.int64) * n_genes
-    for rows in row_blocks(counts.matrix, _ENTRIES):
+    of_cell = np.where(codes >= 0, codes.astype(np.int64), n_units) * n_genes
+    for rows in row_blocks(counts.matrix, max(_ENTRIES, len(count))):
         x = counts.matrix[rows]
         length = np.diff(x.indptr)
         place = np.repeat(of_cell[rows], length)
@@ -172,9 +172,8 @@ def counted(counts: Counts, codes: np.ndarray, n_units: int) -> tuple[dict[str, 
         share += np.bincount(place, x.data * np.repeat(1 / counts.lib_size[rows], length), len(count))
         more = x.data > 1  # most counts are 1, which `detected` knows
         np.maximum.at(largest, place[more], x.data[more])
-    by_unit = [a.reshape(-1, n_genes)[:-1] for a in (count, detected, share, largest)]
-    sums = dict(zip(("count", "detected", "share"), by_unit, strict=False))
-    return sums, np.maximum(by_unit[3], sums["detected"] > 0)
+    count, detected, share, largest = (a.reshape(-1, n_genes)[:-1] for a in (count, detected, share, largest))
+    return {"count": count, "detected": detected, "share": share}, np.maximum(largest, detected > 0)
 
 
 def _scale_up(
