@@ -42,7 +42,7 @@ print(json.dumps({"csr": csr, "more": top - now}))
 """
 
 DISK = """
-import json, sys, tempfile, threading, time
+import ctypes, json, sys, tempfile, threading, time
 sys.path.insert(0, sys.argv[1])
 import anndata as ad
 from timing import counts
@@ -53,6 +53,7 @@ def anonymous():
     return int([l for l in open("/proc/self/status") if l.startswith("RssAnon")][0].split()[1]) / 1024
 
 def watched(work):
+    ctypes.CDLL(None).malloc_trim(0)  # what was freed before would be used again
     top, done = [anonymous()], threading.Event()
     def watch():
         while not done.wait(0.02):
