@@ -34,6 +34,7 @@ __all__ = [
 
 _CELLS_DECODED = 5000  # per unit; larger units decode a random subset, and count all cells
 _BLOCK = 200_000  # cells × genes worked on at a time: a megabyte, so that it stays in the cache
+_BLOCKS = 16  # whose counts are gathered at a time
 _ENTRIES = 1_000_000  # non-zeros that are counted at a time, or as many as there are sums
 _HALF = 0.5  # counts with which a group's own counts are drawn towards what the model expects
 _LEAST_DISPERSION = 0.1  # cells that are all alike have none, which says nothing about others
@@ -137,12 +138,15 @@ def moments(model: LDVAE, cells: Cells, codes: np.ndarray, n_units: int, batch_c
     kept = torch.sigmoid(-model.zero_logit) if c.gene_likelihood == "zinb" else None
     step = max(1, _BLOCK // c.n_genes)
     for start in range(0, len(rows), step):
+        if start % (_BLOCKS * step) == 0:
+            matrix = counts.matrix[rows[start : start + _BLOCKS * step]]
         block = rows[start : start + step]
         local, inverse = np.unique(codes[block], return_inverse=True)
         indicator = torch.from_numpy((inverse == np.arange(len(local))[:, None]).astype(np.float32))
         drawn = None if noise is None else noise[block]
         rho, squares, mu = expected(block, drawn)
-        x = torch.from_numpy(counts.matrix[block].toarray())
+        place = start % (_BLOCKS * step)
+        x = torch.from_numpy(matrix[place : place + step].toarray())
         library = torch.from_numpy(counts.lib_size[block].astype(np.float32))[:, None]
         mu = mu * (library if kept is None else library * kept)
         values = (rho, mu, x, rho * rho, mu * mu, x * x, rho * mu, rho * x, mu * x, squares)
