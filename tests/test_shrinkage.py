@@ -109,7 +109,7 @@ def test_probabilities_and_quantiles_are_those_of_the_posterior():
     shrunk = ash(estimate, std)
     values = (-0.2, 0.0, 0.2)
     below = [shrunk.below(value) for value in values]
-    lower, upper = shrunk.quantile(0.1), shrunk.quantile(0.9)
+    lower, upper = shrunk.quantiles(0.1, 0.9)
     assert np.isnan([below[0][3], lower[3], upper[3]]).all()
     components = list(zip(shrunk.prior_weight[1:], shrunk.prior_std[1:], strict=True))
     for i in (0, 1, 2, int(np.nanargmax(estimate)), int(np.nanargmin(estimate))):

@@ -257,16 +257,17 @@ def _posterior(effect: np.ndarray, std: np.ndarray, delta: float, fdr_target: fl
         return np.clip(np.maximum(upper, lower), 0, 1)
 
     probability = beyond(delta)
+    lower, median, upper = shrunk.quantiles(0.025, 0.5, 0.975) + centre
     return {
         "proba_de": probability,
         "is_de": posterior_fdr(probability, fdr_target),
         "lfsr": 1 - beyond(0.0),
         "bayes_factor": log_odds(probability),
         "lfc_mean": np.where(np.isfinite(shrunk.std), shrunk.mean + centre, np.nan),
-        "lfc_median": shrunk.quantile(0.5) + centre,
+        "lfc_median": median,
         "lfc_std": np.hypot(shrunk.std, spread),
-        "lfc_lower": shrunk.quantile(0.025) + centre - 1.96 * spread,
-        "lfc_upper": shrunk.quantile(0.975) + centre + 1.96 * spread,
+        "lfc_lower": lower - 1.96 * spread,
+        "lfc_upper": upper + 1.96 * spread,
     }
 
 

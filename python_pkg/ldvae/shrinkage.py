@@ -58,31 +58,33 @@ class Shrunk:
         out[used] = point + (responsibility[:, 1:] * ndtr((value - centre[:, 1:]) / spread[:, 1:])).sum(1)
         return np.minimum(out, 1.0)
 
-    def quantile(self, probability: float) -> np.ndarray:
-        """Quantile of each posterior, 0 where the point mass covers it; NaN where nothing was measured."""
+    def quantiles(self, *probabilities: float) -> np.ndarray:
+        """Quantiles of each posterior (quantiles × entries), 0 where the point mass covers one; NaN if not measured."""
         responsibility, centre, spread, used = self._mixture
-        weight, centre, spread = responsibility[:, 1:], centre[:, 1:], spread[:, 1:]
-        at_zero, least, most = self._reach
-        low, high = least.copy(), most.copy()
-        out = np.full(self.mean.shape, np.nan)
-        in_mass = (at_zero <= probability) & (probability <= at_zero + responsibility[:, 0])
+        point, weight, centre, spread = responsibility[:, 0], responsibility[:, 1:], centre[:, 1:], spread[:, 1:]
+        mean, std, (at_zero, least, most) = self.mean[used], self.std[used], self._reach
+        p = np.array(probabilities)[:, None]
+        in_mass = (at_zero <= p) & (p <= at_zero + point)
         # of what is spread out, as much must lie below as is asked for, the point mass counted where it is below
-        target = probability - responsibility[:, 0] * (probability > at_zero)
-        x = np.where(in_mass, 0.0, np.clip(self.mean[used] + ndtri(probability) * self.std[used], low, high))
+        target = (p - point * (p > at_zero)).ravel()
+        x = np.where(in_mass, 0.0, np.clip(mean + ndtri(p) * std, least, most)).ravel()
+        low, high, entry = (np.tile(a, len(p)) for a in (least, most, np.arange(len(mean))))
         todo = np.flatnonzero(~in_mass)
         for _ in range(_BISECTIONS):  # Newton's steps, and half of the interval where they lead out of it
-            at, w, s = x[todo], weight[todo], spread[todo]
-            z = (at[:, None] - centre[todo]) / s
+            at, e = x[todo], entry[todo]
+            w, s = weight[e], spread[e]
+            z = (at[:, None] - centre[e]) / s
             excess = (w * ndtr(z)).sum(1) - target[todo]
             low[todo], high[todo] = np.where(excess < 0, at, low[todo]), np.where(excess < 0, high[todo], at)
             slope = (w * np.exp(-0.5 * z**2) / s).sum(1) / np.sqrt(2 * np.pi)
             newton = at - excess / np.maximum(slope, 1e-300)
             inside = (newton > low[todo]) & (newton < high[todo])
             x[todo] = np.where(inside, newton, 0.5 * (low[todo] + high[todo]))
-            todo = todo[np.abs(x[todo] - at) > 1e-3 * self.std[used][todo]]  # the error is the square of the step
+            todo = todo[np.abs(x[todo] - at) > 1e-3 * std[e]]  # the error is the square of the step
             if not len(todo):
                 break
-        out[used] = x
+        out = np.full((len(p), *self.mean.shape), np.nan)
+        out[:, used] = x.reshape(len(p), -1)
         return out
 
     @cached_property
