@@ -222,7 +222,7 @@ def test_posterior_probabilities_and_quantiles_agree_with_draws():
         order = np.argsort(effect)
         cumulative = np.cumsum(w[order]) / w.sum()
         for q in (0.1, 0.5, 0.975):
-            assert abs(shrunk.quantile(q)[i] - effect[order][np.searchsorted(cumulative, q)]) < 0.03
+            assert abs(shrunk.quantiles(q)[0, i] - effect[order][np.searchsorted(cumulative, q)]) < 0.03
     missing = ash(np.array([np.nan, 1.0, 2.0]), np.ones(3))
     assert np.isnan(missing.below(0.0)[0]) and np.isnan(missing.quantiles(0.5)[0, 0])
 

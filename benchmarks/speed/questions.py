@@ -29,7 +29,7 @@ def expression(threads: int) -> list[Row]:
     def ours(**more: str) -> float:
         return timed(ldvae.differential_expression, fit, adata, **ask, **more)[0]
 
-    a, b = paired(ours, theirs, 3)
+    a, b = paired(ours, theirs, 7)
     every, once = paired(lambda: ours(group2="pairwise"), ours, 3)
     setting = f"8 groups, 6,000 × 2,000, threads: {threads}"
     return [
