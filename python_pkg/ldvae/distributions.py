@@ -62,7 +62,16 @@ def log_likelihood(
     return value
 
 
-class _CountLikelihood(torch.autograd.Function):
+class _WithGradients(torch.autograd.Function):
+    """A scalar whose gradients `forward` has found and saved, those of its first arguments: they are only scaled."""
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> Any:
+        found = [None if d is None else d * grads[0] for d in ctx.saved_tensors]
+        return *found, *[None] * (len(ctx.needs_input_grad) - len(found))
+
+
+class _CountLikelihood(_WithGradients):
     """The value and, in the same sweep, its gradient: each block of cells is decoded and left while in the cache."""
 
     @staticmethod
@@ -96,11 +105,6 @@ class _CountLikelihood(torch.autograd.Function):
             d_intercept += gradient.sum(0)
         ctx.save_for_backward(d_features, d_weights, d_intercept, *total.gradients())
         return total.value - batch.log_factorial.sum()
-
-    @staticmethod
-    def backward(ctx: Any, *grads: torch.Tensor) -> Any:
-        found = [None if d is None else d * grads[0] for d in ctx.saved_tensors]
-        return *found, None, None, None
 
 
 class _Totals:
@@ -222,7 +226,7 @@ def kl_normal(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
     return value
 
 
-class _Normal(torch.autograd.Function):
+class _Normal(_WithGradients):
     @staticmethod
     def forward(ctx: Any, *args: torch.Tensor) -> torch.Tensor:
         mean, log_variance = args
@@ -230,11 +234,6 @@ class _Normal(torch.autograd.Function):
         value = 0.5 * (torch.addcmul(variance, mean, mean).sub_(log_variance).sum() - mean.numel())
         ctx.save_for_backward(mean, variance.sub_(1).mul_(0.5))
         return value
-
-    @staticmethod
-    def backward(ctx: Any, *grads: torch.Tensor) -> Any:
-        mean, d_log_variance = ctx.saved_tensors
-        return mean * grads[0], d_log_variance * grads[0]
 
 
 def kl_shrinkage(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
@@ -247,7 +246,7 @@ def kl_shrinkage(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor
     return value
 
 
-class _Shrinkage(torch.autograd.Function):
+class _Shrinkage(_WithGradients):
     @staticmethod
     def forward(ctx: Any, *args: torch.Tensor) -> torch.Tensor:
         mean, log_variance = args
@@ -255,8 +254,3 @@ class _Shrinkage(torch.autograd.Function):
         tau2 = torch.addcmul(variance, mean, mean).mean(0)
         ctx.save_for_backward(mean / tau2, variance.div_(2 * tau2).sub_(0.5))
         return 0.5 * (len(mean) * tau2.log().sum() - log_variance.sum())
-
-    @staticmethod
-    def backward(ctx: Any, *grads: torch.Tensor) -> Any:
-        d_mean, d_log_variance = ctx.saved_tensors
-        return d_mean * grads[0], d_log_variance * grads[0]

@@ -138,14 +138,14 @@ def moments(model: LDVAE, cells: Cells, codes: np.ndarray, n_units: int, batch_c
     kept = torch.sigmoid(-model.zero_logit) if c.gene_likelihood == "zinb" else None
     step = max(1, _BLOCK // c.n_genes)
     for start in range(0, len(rows), step):
-        if start % (_BLOCKS * step) == 0:
+        place = start % (_BLOCKS * step)
+        if place == 0:
             matrix = counts.matrix[rows[start : start + _BLOCKS * step]]
         block = rows[start : start + step]
         local, inverse = np.unique(codes[block], return_inverse=True)
         indicator = torch.from_numpy((inverse == np.arange(len(local))[:, None]).astype(np.float32))
         drawn = None if noise is None else noise[block]
         rho, squares, mu = expected(block, drawn)
-        place = start % (_BLOCKS * step)
         x = torch.from_numpy(matrix[place : place + step].toarray())
         library = torch.from_numpy(counts.lib_size[block].astype(np.float32))[:, None]
         mu = mu * (library if kept is None else library * kept)
