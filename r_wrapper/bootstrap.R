@@ -3,8 +3,9 @@ source <- file.path("..", "python_pkg", "ldvae")
 target <- file.path("inst", "python", "ldvae")
 if (dir.exists(source)) {
   unlink(target, recursive = TRUE)
-  dir.create(target, recursive = TRUE)
-  stopifnot(file.copy(list.files(source, "[.](py|typed)$", full.names = TRUE), target))
+  files <- list.files(source, "[.](py|typed)$", recursive = TRUE)
+  for (folder in unique(dirname(file.path(target, files)))) dir.create(folder, recursive = TRUE, showWarnings = FALSE)
+  stopifnot(file.copy(file.path(source, files), file.path(target, files)))
 } else if (!file.exists(file.path(target, "bridge.py"))) {
   stop("the engine of ldvae is missing: install from the folder r_wrapper of the whole repository")
 }

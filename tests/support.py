@@ -164,7 +164,7 @@ KILLED = """
     import json, os, random, signal, sys, time
     import numpy as np
     import ldvae
-    from ldvae import train
+    from ldvae.model import training as train
 
     random.seed(0)
     path, wanted = sys.argv[1], int(sys.argv[2])

@@ -15,10 +15,10 @@ from anndata import AnnData
 from safetensors import safe_open
 
 import ldvae
-from ldvae import adapters
-from ldvae.distributions import log_expression
-from ldvae.fit import check_fit
-from ldvae.posterior import read_data, rebuild
+from ldvae.fit import from_scvi as adapters
+from ldvae.fit.posterior import read_data, rebuild
+from ldvae.fit.record import check_fit
+from ldvae.model.objective import log_expression
 
 DATA = Path(__file__).parent / "data"
 

@@ -9,7 +9,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from ldvae.arithmetic import exp, exp_, log_, narrow_product, sparse_product
+from ldvae.machine.arithmetic import exp, exp_, log_, narrow_product, sparse_product
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [(exp_, torch.exp), (log_, torch.log)])

@@ -8,9 +8,9 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from ldvae.association import associate
-from ldvae.counts import Labels
-from ldvae.replicates import two_groups
+from ldvae.comparisons.association import associate
+from ldvae.counts.reader import Labels
+from ldvae.stats.replicates import two_groups
 from ldvae.tables import table
 
 N_FACTORS = 6

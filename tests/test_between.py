@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 from ldvae import population_loadings, population_programs
-from ldvae.between import between_programs
-from ldvae.counts import read_labels
-from ldvae.moments import moments, pool
-from ldvae.posterior import read_data, rebuild
+from ldvae.comparisons.moments import moments, pool
+from ldvae.counts.reader import read_labels
+from ldvae.fit.posterior import read_data, rebuild
+from ldvae.programs.between import between_programs
 
 
 @pytest.fixture(scope="module")

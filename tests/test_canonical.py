@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from statsmodels.multivariate.factor_rotation import rotate_factors
 
-from ldvae.canonical import canonical_basis, varimax
+from ldvae.fit.canonical import canonical_basis, varimax
 
 N_CELLS, N_GENES, K = 400, 120, 5
 

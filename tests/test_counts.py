@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from ldvae.counts import Labels, _block_to_csr, read_cells, read_counts, read_labels, read_values
+from ldvae.counts.reader import Labels, _block_to_csr, read_cells, read_counts, read_labels, read_values
 
 N_CELLS, N_GENES = 30, 12
 DENSE = np.random.default_rng(0).poisson(1.5, (N_CELLS, N_GENES))
@@ -113,7 +113,7 @@ def test_a_float32_csr_is_not_copied():
 
 
 def test_many_dense_rows_are_read_in_pieces(monkeypatch):
-    monkeypatch.setattr("ldvae.counts._ROWS_AT_A_TIME", 7)
+    monkeypatch.setattr("ldvae.counts.reader._ROWS_AT_A_TIME", 7)
     found = read_counts(adata_of(DENSE), genes=["g5", "g0"])
     check(found, DENSE[:, [5, 0]])
     assert np.array_equal(found.lib_size, DENSE.sum(1))
@@ -122,7 +122,7 @@ def test_many_dense_rows_are_read_in_pieces(monkeypatch):
 @pytest.mark.parametrize("container", ["dense", "csr", "csc"])
 def test_zarr_equals_memory(tmp_path, container, monkeypatch):
     zarr = pytest.importorskip("zarr")
-    monkeypatch.setattr("ldvae.counts._ROWS_AT_A_TIME", 7)
+    monkeypatch.setattr("ldvae.counts.reader._ROWS_AT_A_TIME", 7)
     adata = adata_of(CONTAINERS[container](DENSE.astype(np.float32)))
     adata.write_zarr(tmp_path / "x.zarr")
     stored = zarr.open(str(tmp_path / "x.zarr"), mode="r")["X"]
@@ -142,7 +142,7 @@ def test_what_dask_holds_is_computed():
 @pytest.mark.parametrize("container", ["dense", "csr", "csc"])
 @pytest.mark.parametrize("layer", [None, "counts"])
 def test_a_backed_file_equals_memory(tmp_path, container, layer, monkeypatch):
-    monkeypatch.setattr("ldvae.counts._ROWS_AT_A_TIME", 7)
+    monkeypatch.setattr("ldvae.counts.reader._ROWS_AT_A_TIME", 7)
     x = CONTAINERS[container](DENSE.astype(np.float32))
     adata = adata_of(x)
     if layer:

@@ -12,7 +12,7 @@ import scipy.sparse as sp
 import torch
 from scipy.special import gammaln
 
-from ldvae.data import SparseCounts, design_columns, design_matrix
+from ldvae.counts.minibatches import SparseCounts, design_columns, design_matrix
 
 RNG = np.random.default_rng(0)
 DENSE = RNG.poisson(0.7, (40, 15)).astype(np.float32)
@@ -71,7 +71,7 @@ def test_log1p_times_is_the_dense_product_with_its_gradient(counts, each_path):
 
 @pytest.mark.parametrize("at_once", [6, 2048])
 def test_an_epoch_visits_every_cell_once_and_leaves_the_remainder(counts, at_once, monkeypatch):
-    monkeypatch.setattr("ldvae.data._AT_ONCE", at_once)
+    monkeypatch.setattr("ldvae.counts.minibatches._AT_ONCE", at_once)
     rows = torch.arange(0, 40, 2)
     generator = torch.Generator().manual_seed(0)
     seen = [batch.design[:, 0] for batch in counts.epoch(rows, 6, generator)]

@@ -13,14 +13,14 @@ from scipy.stats import norm
 from scipy.stats import t as t_distribution
 
 from ldvae import differential_contributions, differential_expression, fit_ldvae
-from ldvae import moments as moments_module
-from ldvae.contributions import path_jacobian
-from ldvae.differential import _posterior, contrast, normal_equivalent
-from ldvae.groups import plan_comparisons
-from ldvae.moments import BatchEffects, Moments, moments, pool
-from ldvae.pairs import compare_pairs
-from ldvae.posterior import read_data, rebuild
-from ldvae.shrinkage import ash
+from ldvae.comparisons import moments as moments_module
+from ldvae.comparisons.contributions import path_jacobian
+from ldvae.comparisons.differential import _posterior, contrast, normal_equivalent
+from ldvae.comparisons.moments import BatchEffects, Moments, moments, pool
+from ldvae.comparisons.pairs import compare_pairs
+from ldvae.comparisons.plan import plan_comparisons
+from ldvae.fit.posterior import read_data, rebuild
+from ldvae.stats.shrinkage import ash
 
 
 def simulate(seed, groups, n_genes=400, library=700, batch=None, own=None):
@@ -260,7 +260,7 @@ def test_blocks_of_genes_change_nothing(three, monkeypatch):
     fit, adata, _ = three
     arguments = dict(groupby="group", group1="P0", group2="P1", estimand="cell", n_samples=200)
     whole = differential_expression(fit, adata, **arguments)
-    monkeypatch.setattr("ldvae.pairs._BLOCK", 200 * 37)
+    monkeypatch.setattr("ldvae.comparisons.pairs._BLOCK", 200 * 37)
     blocks = differential_expression(fit, adata, **arguments)
     for table in (whole, blocks):  # log odds move by unequal steps, as probabilities by equal ones
         table["bayes_factor"] = expit(table["bayes_factor"])
@@ -621,7 +621,7 @@ def test_levels_with_few_cells_are_left_out_with_a_warning(three):
 
 
 def test_tables_that_cannot_be_held_are_refused(monkeypatch):
-    monkeypatch.setattr("ldvae.memory.free_memory", lambda: 1e11)
+    monkeypatch.setattr("ldvae.machine.memory.free_memory", lambda: 1e11)
     obs = pd.DataFrame({"group": [f"P{i}" for i in range(500)] * 4}, index=[f"c{i}" for i in range(2000)])
     adata = ad.AnnData(sp.csr_matrix(np.ones((2000, 2), np.float32)), obs=obs)
     with pytest.raises(

@@ -15,19 +15,21 @@ import pytest
 import torch
 
 import ldvae
-from ldvae import distributed
-from ldvae.counts import read_counts
-from ldvae.data import SparseCounts
-from ldvae.distributions import LIKELIHOODS
-from ldvae.model import LDVAE, Config
-from ldvae.train import pick_device
+from ldvae.counts.minibatches import SparseCounts
+from ldvae.counts.reader import read_counts
+from ldvae.machine import processes as distributed
+from ldvae.model.network import LDVAE, Config
+from ldvae.model.objective import LIKELIHOODS
+from ldvae.model.training import pick_device
 from support import PACKAGE, child
 
 DATA = """
     import json, os, signal, sys
     import anndata, numpy as np
     import ldvae
-    from ldvae import counts, store, train
+    from ldvae.counts import reader as counts
+    from ldvae.machine import sparse as store
+    from ldvae.model import training as train
     adata = ldvae.simulate_counts(n_cells=220, n_genes=60, n_populations=2, program_size=8, n_identity=8, n_batches=2,
                                   seed=1)
     adata.obs["size"] = np.linspace(1, 2, 220)

@@ -9,8 +9,8 @@ import torch
 from scipy import optimize, stats
 from torch.distributions import Normal, kl_divergence
 
-from ldvae.data import SparseCounts
-from ldvae.distributions import LIKELIHOODS, kl_normal, kl_shrinkage, log_expression, log_likelihood
+from ldvae.counts.minibatches import SparseCounts
+from ldvae.model.objective import LIKELIHOODS, kl_normal, kl_shrinkage, log_expression, log_likelihood
 
 N_CELLS, N_GENES = 23, 17
 
@@ -92,7 +92,7 @@ def test_gradients_are_those_of_the_naive_formula(likelihood, closed, largest, e
     weights, intercept = rng.normal(0, 0.3, (5, N_GENES)), logits.mean(0)
     features = np.linalg.lstsq(weights.T, (logits - intercept).T, rcond=None)[0].T
     parameters = [features, weights, intercept, *others]
-    monkeypatch.setattr("ldvae.distributions._BLOCK", 5 * N_GENES)  # gradients add up over blocks
+    monkeypatch.setattr("ldvae.model.objective._BLOCK", 5 * N_GENES)  # gradients add up over blocks
     own = single(*parameters)
     value = log_likelihood(*own, batch, likelihood, closed)
     (2.5 * value).backward()
@@ -135,7 +135,7 @@ def test_blocks_of_cells_add_up(likelihood, closed, monkeypatch):
     *_, logits, log_theta, zero_logit, batch = problem(closed)
     results = []
     for block in (10**6, 5 * N_GENES, 1):
-        monkeypatch.setattr("ldvae.distributions._BLOCK", block)
+        monkeypatch.setattr("ldvae.model.objective._BLOCK", block)
         own = single(logits, log_theta, zero_logit)
         value = of_logits(*own, batch, likelihood, closed)
         value.backward()

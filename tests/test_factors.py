@@ -9,13 +9,14 @@ import scipy.sparse as sp
 import statsmodels.api as sm
 import torch
 
-from ldvae import factors, fit_ldvae, get_factors, get_loadings_uncertainty, simulate_counts
-from ldvae.canonical import canonical_basis
-from ldvae.data import SparseCounts
-from ldvae.factors import describe_factors
-from ldvae.model import LDVAE, Config
-from ldvae.posterior import linear_map
-from ldvae.shrinkage import ash, weighted_median
+from ldvae import fit_ldvae, get_factors, get_loadings_uncertainty, simulate_counts
+from ldvae.counts.minibatches import SparseCounts
+from ldvae.fit import factors
+from ldvae.fit.canonical import canonical_basis
+from ldvae.fit.factors import describe_factors
+from ldvae.fit.posterior import linear_map
+from ldvae.model.network import LDVAE, Config
+from ldvae.stats.shrinkage import ash, weighted_median
 
 N_CELLS, N_GENES, K = 1500, 80, 2
 

@@ -14,9 +14,9 @@ import pytest
 from safetensors.numpy import load_file
 
 import ldvae
-from ldvae import fit as fit_module
-from ldvae.files import write_arrays
-from ldvae.model import Config
+from ldvae.fit import record as fit_module
+from ldvae.machine.files import write_arrays
+from ldvae.model.network import Config
 from support import KILLED_SAVES, child, fingerprint_of_fit, is_sentence, mutations
 
 OLD = sorted((Path(__file__).parent / "data").glob("fit-*.safetensors"))
@@ -211,7 +211,7 @@ def test_a_file_that_may_not_be_read(tmp_path, raw):
 FULL_DISK = """
     import resource, signal, sys
     import ldvae
-    from ldvae import train
+    from ldvae.model import training as train
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     fit, folder = ldvae.load_fit(sys.argv[1]), sys.argv[2]
     adata = ldvae.simulate_counts(n_cells=120, n_genes=30, n_populations=2, program_size=6, n_identity=6, seed=0)

@@ -12,7 +12,6 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from ldvae import (
-    files,
     fit_ldvae,
     get_factors,
     get_history,
@@ -22,6 +21,7 @@ from ldvae import (
     load_fit,
     save_fit,
 )
+from ldvae.machine import files
 
 
 def assert_same(one, two):

@@ -8,8 +8,8 @@ import scipy.sparse as sp
 import torch
 
 import ldvae
-from ldvae.data import SparseCounts
-from ldvae.distributions import LIKELIHOODS, log_likelihood
+from ldvae.counts.minibatches import SparseCounts
+from ldvae.model.objective import LIKELIHOODS, log_likelihood
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 N, G = 200, 90

@@ -24,7 +24,7 @@ CTRL_C = """
             time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGINT)
 
-    from ldvae import train
+    from ldvae.model import training as train
     train._SAVE_EVERY = 0.2
     threading.Thread(target=interrupt, daemon=True).start()
     fit = ldvae.fit_ldvae(adata, n_latent=3, n_hidden=8, max_epochs=1_000_000, batch_size=32, device="cpu",
@@ -49,7 +49,7 @@ def test_a_killed_process_continues_to_the_same_result(tmp_path):
 
 CELLS = """
     import os, sys, ldvae
-    from ldvae import train
+    from ldvae.model import training as train
     train._SAVE_EVERY = -1.0
     adata = ldvae.simulate_counts(n_cells=120, n_genes=30, n_populations=2, program_size=6, n_identity=6, seed=0)
     settings = dict(n_latent=3, n_hidden=8, batch_size=32, device="cpu", progress=False, early_stopping=False)

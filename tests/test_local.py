@@ -10,8 +10,8 @@ import statsmodels.api as sm
 import torch
 from scipy.stats import kstest
 
-from ldvae.activities import as_tensor, features, information_and_gradient, weighted_mean
-from ldvae.local import N_FOLDS, Local, VarianceTest
+from ldvae.programs.activities import as_tensor, features, information_and_gradient, weighted_mean
+from ldvae.programs.local import N_FOLDS, Local, VarianceTest
 
 
 def draw(seed, loadings=None, n=300, n_genes=200, library=600.0, base=None, donors=None):

@@ -11,7 +11,7 @@ import pytest
 import scipy.sparse as sp
 
 import ldvae
-from ldvae import memory
+from ldvae.machine import memory
 from support import child, is_sentence
 
 
@@ -46,7 +46,7 @@ def test_a_container_has_less(monkeypatch, tmp_path):
 def test_a_limit_of_the_process_counts():
     code = """
         import resource
-        from ldvae.memory import free_memory
+        from ldvae.machine.memory import free_memory
         resource.setrlimit(resource.RLIMIT_AS, (2**40, resource.RLIM_INFINITY))
         many = free_memory()
         resource.setrlimit(resource.RLIMIT_AS, (5 * 10**9, resource.RLIM_INFINITY))

@@ -11,9 +11,9 @@ import scipy.sparse as sp
 import torch
 
 from ldvae import fit_ldvae
-from ldvae.data import SparseCounts
-from ldvae.distributions import kl_normal, kl_shrinkage, log_likelihood
-from ldvae.model import LDVAE, Config
+from ldvae.counts.minibatches import SparseCounts
+from ldvae.model.network import LDVAE, Config
+from ldvae.model.objective import kl_normal, kl_shrinkage, log_likelihood
 
 COVARIATES = [{"key": "batch", "levels": ["a", "b"], "share": [0.5, 0.5]}, {"key": "age", "mean": 0.0, "std": 1.0}]
 BASE = Config(n_genes=20, n_latent=4, n_hidden=8, covariates=COVARIATES)

@@ -18,8 +18,8 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from ldvae.plots import plot_history, plot_loadings, plot_programs
-from ldvae.plots_groups import plot_association, plot_differential_expression
+from ldvae.plots.comparisons import plot_association, plot_differential_expression
+from ldvae.plots.programs import plot_history, plot_loadings, plot_programs
 from ldvae.tables import factor_names, table, wide
 
 MARKERS = (

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from ldvae import fit_ldvae, get_program_scores, population_loadings, population_programs, simulate_counts
-from ldvae.activities import as_tensor
-from ldvae.deviation import _amplitude, _center, deviation_programs
-from ldvae.local import Local
-from ldvae.populations import Program, Setting, call_programs, own_programs, within_programs
-from ldvae.shared import Population, Shared
+from ldvae.programs.activities import as_tensor
+from ldvae.programs.deviation import _amplitude, _center, deviation_programs
+from ldvae.programs.local import Local
+from ldvae.programs.populations import Program, Setting, call_programs, own_programs, within_programs
+from ldvae.programs.shared import Population, Shared
 
 SETTINGS = dict(n_latent=15, max_epochs=12, progress=False, device="cpu")
 
@@ -287,7 +287,7 @@ def test_a_score_has_the_units_of_its_loading():
 
 
 def test_every_program_is_measured_on_the_halves_that_did_not_teach_it(planted, planted_fit, monkeypatch):
-    from ldvae import populations
+    from ldvae.programs import populations
 
     seeds = []
     halves = populations._halves

@@ -8,9 +8,10 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from ldvae import fit_ldvae, get_latent, posterior
-from ldvae.model import LDVAE, Config
-from ldvae.posterior import design_offset, latent_moments, linear_map, log_rho, read_data, rebuild
+from ldvae import fit_ldvae, get_latent
+from ldvae.fit import posterior
+from ldvae.fit.posterior import design_offset, latent_moments, linear_map, log_rho, read_data, rebuild
+from ldvae.model.network import LDVAE, Config
 
 
 def renamed(adata, **kwargs):

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from ldvae import get_program_scores, population_loadings, population_programs
-from ldvae.programs import find_programs
+from ldvae.programs.find import find_programs
 from ldvae.tables import COLUMNS
 
 KINDS = ("between", "within", "specific", "deviation")

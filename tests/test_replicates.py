@@ -9,7 +9,7 @@ from scipy import stats
 from scipy.special import polygamma
 from statsmodels.multivariate.manova import MANOVA
 
-from ldvae.replicates import (
+from ldvae.stats.replicates import (
     _fit_contrast,
     _trigamma_inverse,
     compare,

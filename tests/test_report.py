@@ -19,8 +19,9 @@ import pytest
 from PIL import Image
 
 import ldvae
-from ldvae import answers, plots_groups
-from ldvae.page import Section, page, table
+from ldvae.plots import comparisons as plots_groups
+from ldvae.report import sections as answers
+from ldvae.report.page import Section, page, table
 
 NAMES = {"P0": "<b>&\"'</b>", "P1": "</script><script>alert(1)</script>", "P2": "plain"}
 

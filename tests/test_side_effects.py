@@ -17,7 +17,7 @@ import pytest
 import torch
 
 import ldvae
-from ldvae import train
+from ldvae.model import training as train
 from support import MANY_FITS, child, fingerprint, fingerprint_of_fit
 
 QUICK = dict(n_latent=3, n_hidden=8, max_epochs=40, batch_size=32, progress=False, device="cpu", seed=4)

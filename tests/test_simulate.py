@@ -9,7 +9,7 @@ import scipy.sparse as sp
 from scipy import stats
 from scipy.special import logsumexp
 
-from ldvae.simulate import simulate_counts
+from ldvae.counts.simulate import simulate_counts
 
 
 def log_normalised(adata) -> np.ndarray:

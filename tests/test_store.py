@@ -14,10 +14,11 @@ import scipy.sparse as sp
 import torch
 
 import ldvae
-from ldvae import data, store
-from ldvae.counts import read_counts
-from ldvae.data import SparseCounts
-from ldvae.store import Gathered, on_disk, row_blocks, sums_of_rows
+from ldvae.counts import minibatches as data
+from ldvae.counts.minibatches import SparseCounts
+from ldvae.counts.reader import read_counts
+from ldvae.machine import sparse as store
+from ldvae.machine.sparse import Gathered, on_disk, row_blocks, sums_of_rows
 
 RNG = np.random.default_rng(0)
 DENSE = RNG.poisson(0.4, (700, 30)).astype(np.float32)

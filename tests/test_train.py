@@ -9,11 +9,12 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from ldvae import fit_ldvae, train
-from ldvae.counts import read_counts
-from ldvae.data import SparseCounts
-from ldvae.model import LDVAE, Config
-from ldvae.train import Schedule, pick_device, schedule_for
+from ldvae import fit_ldvae
+from ldvae.counts.minibatches import SparseCounts
+from ldvae.counts.reader import read_counts
+from ldvae.model import training as train
+from ldvae.model.network import LDVAE, Config
+from ldvae.model.training import Schedule, pick_device, schedule_for
 
 N_EPOCHS = 6
 

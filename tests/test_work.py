@@ -10,11 +10,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import ldvae
-from ldvae import train
-from ldvae.data import SparseCounts
-from ldvae.distributions import log_likelihood
-from ldvae.expression import ExpectedExpression
-from ldvae.model import LDVAE, Config
+from ldvae.counts.minibatches import SparseCounts
+from ldvae.fit.expression import ExpectedExpression
+from ldvae.model import training as train
+from ldvae.model.network import LDVAE, Config
+from ldvae.model.objective import log_likelihood
 
 N_CELLS, N_GENES, K = 64, 700, 10
 

@@ -47,7 +47,7 @@ sys.path.insert(0, sys.argv[1])
 import anndata as ad
 from timing import counts
 import ldvae
-from ldvae import store
+from ldvae.machine import sparse as store
 
 def anonymous():
     return int([l for l in open("/proc/self/status") if l.startswith("RssAnon")][0].split()[1]) / 1024

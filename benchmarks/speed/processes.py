@@ -14,7 +14,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from timing import counts, timed
 
 import ldvae
-from ldvae import training
+from ldvae.fit import fitting as training
 
 
 def main() -> None:

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from timing import Row, counts, paired, quiet, spread, timed
 
-from ldvae.arithmetic import sparse_product
-from ldvae.counts import read_counts
-from ldvae.data import SparseCounts
-from ldvae.model import Config
-from ldvae.train import schedule_for, train
+from ldvae.counts.minibatches import SparseCounts
+from ldvae.counts.reader import read_counts
+from ldvae.machine.arithmetic import sparse_product
+from ldvae.model.network import Config
+from ldvae.model.training import schedule_for, train
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "validity"))
 import heldout

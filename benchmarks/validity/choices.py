@@ -16,7 +16,7 @@ import numpy as np
 from rows import Row
 
 import ldvae
-from ldvae import training
+from ldvae.fit import fitting as training
 
 RATES = (0.005, 0.01, 0.02)
 MOST_CELLS = 6000

@@ -74,9 +74,9 @@ def averaged(log_p: np.ndarray) -> float:
 
 def of_ldvae(train: ad.AnnData, shown: ad.AnnData, other: ad.AnnData, **settings: Any) -> float:
     """ldvae with its defaults, or with the number of factors of its peers."""
-    from ldvae.distributions import log_expression
-    from ldvae.expression import latent_draw
-    from ldvae.posterior import read_data, rebuild
+    from ldvae.fit.expression import latent_draw
+    from ldvae.fit.posterior import read_data, rebuild
+    from ldvae.model.objective import log_expression
 
     fit = ldvae.fit_ldvae(train, batch_key="batch", seed=0, progress=False, device="cpu", **settings)
     model, cells = rebuild(fit), read_data(fit, shown)

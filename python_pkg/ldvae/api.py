@@ -1,13 +1,10 @@
 """All public functions under one name; the only module that R calls."""
 
-from .adapters import from_scvi
-from .fit import Fit, load_fit, save_fit
-from .plots import plot_history, plot_loadings, plot_programs
-from .plots_groups import plot_association, plot_differential_expression
-from .questions import get_program_scores, population_loadings, population_programs
-from .questions_groups import associate_factors, differential_contributions, differential_expression
-from .report import write_report
-from .results import (
+from .comparisons.questions import associate_factors, differential_contributions, differential_expression
+from .counts.simulate import simulate_counts
+from .fit.fitting import fit_ldvae
+from .fit.from_scvi import from_scvi
+from .fit.questions import (
     get_expression,
     get_factors,
     get_history,
@@ -16,9 +13,12 @@ from .results import (
     get_loadings_uncertainty,
     top_genes,
 )
-from .simulate import simulate_counts
-from .slots import add_ldvae
-from .training import fit_ldvae
+from .fit.record import Fit, load_fit, save_fit
+from .fit.to_scanpy import add_ldvae
+from .plots.comparisons import plot_association, plot_differential_expression
+from .plots.programs import plot_history, plot_loadings, plot_programs
+from .programs.questions import get_program_scores, population_loadings, population_programs
+from .report.report import write_report
 
 __all__ = [
     "Fit",

@@ -22,8 +22,8 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from . import api
-from .fit import Fit
-from .model import Config
+from .fit.record import Fit
+from .model.network import Config
 
 __all__ = ["call", "pack_fit", "simulate", "unpack_fit"]
 

@@ -18,8 +18,8 @@ import anndata
 import pandas as pd
 
 from . import api, checks
-from .files import replacing
-from .fit import Fit
+from .fit.record import Fit
+from .machine.files import replacing
 from .version import VERSION
 
 __all__ = ["main"]

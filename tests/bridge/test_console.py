@@ -99,7 +99,7 @@ def script(code, *arguments):
 
 STOPPED = """
     sce <- simulate_counts(n_cells = 200, n_genes = 60, program_size = 6)
-    reticulate::py_run_string("from ldvae import train; train._SAVE_EVERY = -1.0")
+    reticulate::py_run_string("from ldvae.model import training; training._SAVE_EVERY = -1.0")
     fit <- fit_ldvae(sce, max_epochs = 1e6, early_stopping = FALSE, checkpoint = commandArgs(TRUE))
     again <- fit_ldvae(sce, max_epochs = 2)
     cat(fit$settings$stopped, nrow(get_latent(fit)), max(get_history(fit)$epoch) < 1e6, again$settings$stopped)

@@ -19,8 +19,8 @@ import torch
 from safetensors.numpy import save_file
 
 import ldvae
-from ldvae.distributions import log_expression
-from ldvae.posterior import read_data, rebuild
+from ldvae.fit.posterior import read_data, rebuild
+from ldvae.model.objective import log_expression
 
 try:
     import scvi

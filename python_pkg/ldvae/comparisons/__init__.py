@@ -1,0 +1,1 @@
+"""Groups of cells compared: differential expression, contributions of factors, association."""

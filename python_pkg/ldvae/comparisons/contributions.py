@@ -1,0 +1,128 @@
+"""A difference between groups in log expression, split into what each factor contributes."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+
+from ..fit.expression import average_expression, batch_levels, latent_draw
+from ..fit.posterior import Cells, linear_map, rebuild
+from ..fit.record import Fit
+from ..model.network import LDVAE
+from ..stats.replicates import compare
+from .plan import Comparison, Plan, leave_out
+
+__all__ = ["contributions", "path_jacobian"]
+
+_STEPS = 32
+_CELLS_DECODED = 5000  # per group
+_BLOCK = 4_000_000  # cells × genes decoded at a time
+_LOG2 = math.log(2)
+
+
+def contributions(
+    fit: Fit, cells: Cells, plan: Plan, seed: int = 0
+) -> tuple[list[Comparison], list[tuple[np.ndarray, np.ndarray]]]:
+    """Comparisons, and contributions (factors + 1 × genes) and Jensen gap (genes) of each, in log2 units.
+
+    Factor k contributes V_gk (mean score in group 1 - mean score in group 2), V centred over genes; for a non-linear
+    decoder V is the decoder's Jacobian averaged along the straight line between the mean latent positions (integrated
+    gradients). The last row is what belongs to no factor: for a linear decoder the change of the normaliser, the same
+    for every gene; for a non-linear one also the curvature within the groups. Rows sum to the difference in
+    E[log2 rho].
+    The Jensen gap is what the difference in log2 E[rho] has beyond that. With samples, the means of a group are means
+    over its samples, which are paired as in `replicates.compare`.
+
+    References
+    ----------
+    Sundararajan, Taly & Yan (2017), Axiomatic attribution for deep networks. ICML.
+    """
+    model = rebuild(fit)
+    units = _unit_means(model, cells, plan, seed)
+    kept, out, refused = [], [], []
+    for comparison in plan.comparisons:
+        try:
+            (z1, log1, of_mean1), (z2, log2, of_mean2) = _sides(units, plan, comparison)
+        except ValueError as error:
+            refused.append(str(error))
+            continue
+        linear = model.config.decoder == "linear"
+        jacobian = linear_map(model, cells.mean, cells.variance) if linear else path_jacobian(model, z2, z1)
+        rotation = fit.factors["rotation"]
+        back = np.linalg.pinv(rotation)  # scores @ back = z - center
+        scores = (z1 - z2) @ rotation
+        loadings = (jacobian - jacobian.mean(0)) @ back.T / _LOG2
+        by_factor = (loadings * scores).T
+        total = (log1 - log2) / _LOG2
+        remainder = total - by_factor.sum(0)
+        kept.append(comparison)
+        out.append((np.vstack([by_factor, remainder]), (of_mean1 - of_mean2) / _LOG2 - total))
+    leave_out(refused, len(kept), 4)
+    return kept, out
+
+
+def path_jacobian(model: LDVAE, start: np.ndarray, stop: np.ndarray, steps: int = _STEPS) -> np.ndarray:
+    """Jacobian of log rho at the average batch (genes × K), averaged along the line between two points (midpoints)."""
+    levels, weights = batch_levels(model)
+
+    def log_rho(z: torch.Tensor) -> torch.Tensor:
+        total = 0.0
+        for design, weight in zip(levels, weights, strict=True):
+            logits = model.decode(z[None], design[None])
+            total = total + weight * (torch.log_softmax(logits, -1) if model.config.closed else logits)[0]
+        return total  # type: ignore[return-value]
+
+    mean = torch.zeros(model.config.n_genes, len(start))
+    for i in range(steps):
+        at = torch.from_numpy(start + (i + 0.5) / steps * (stop - start)).float()
+        mean += torch.func.jacfwd(log_rho)(at).detach() / steps
+    return mean.double().numpy()
+
+
+@torch.no_grad()
+def _unit_means(
+    model: LDVAE, cells: Cells, plan: Plan, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Cells, and means of z, log rho and rho (at the average batch), of each unit."""
+    rng = np.random.default_rng(seed)
+    n_units, n_genes, width = len(plan.sample), model.config.n_genes, cells.mean.shape[1]
+    n = np.bincount(plan.codes[plan.codes >= 0], minlength=n_units).astype(float)
+    z_mean, log_mean, mean = np.zeros((n_units, width)), np.zeros((n_units, n_genes)), np.zeros((n_units, n_genes))
+    step = max(1, _BLOCK // n_genes)
+    for unit in range(n_units):
+        rows = np.flatnonzero(plan.codes == unit)
+        if len(rows) > _CELLS_DECODED:
+            rows = np.sort(rng.choice(rows, _CELLS_DECODED, replace=False))
+        for start in range(0, len(rows), step):
+            block = rows[start : start + step]
+            noise = rng.standard_normal((len(block), width))
+            for sign in (1.0, -1.0):
+                z = latent_draw(model, cells, block, sign * noise)
+                z_mean[unit] += z.double().sum(0).numpy() / (2 * len(rows))
+                rho = average_expression(model, z)
+                mean[unit] += rho.double().sum(0).numpy() / (2 * len(rows))
+                log_mean[unit] += rho.clamp(min=1e-30).log().double().sum(0).numpy() / (2 * len(rows))
+    return n, z_mean, log_mean, mean
+
+
+def _sides(units: tuple[np.ndarray, ...], plan: Plan, comparison: Comparison) -> list[list[np.ndarray]]:
+    """Mean of z, mean of log rho and log of mean rho in both groups; with samples, the means of theirs."""
+    groups = (comparison.units1, comparison.units2)
+    if not plan.samples:
+        return [_pooled(units, group) for group in groups]
+    own = [plan.samples_of(group, units[0]) for group in groups]
+    values = [np.array([np.concatenate(_pooled(units, u)) for u in samples.values()]) for samples in own]
+    names = (comparison.group1, comparison.group2)
+    paired = compare(values[0], list(own[0]), values[1], list(own[1]), names).paired
+    shared = own[0].keys() & own[1].keys()
+    used = [[not paired or sample in shared for sample in samples] for samples in own]
+    ends = np.cumsum([values.shape[1] for values in units[1:-1]])
+    return [np.split(v[rows].mean(0), ends) for v, rows in zip(values, used, strict=True)]
+
+
+def _pooled(units: tuple[np.ndarray, ...], group: np.ndarray) -> list[np.ndarray]:
+    weight = units[0][group] / units[0][group].sum()
+    z, log, mean = (weight @ values[group] for values in units[1:])
+    return [z, log, np.log(mean)]

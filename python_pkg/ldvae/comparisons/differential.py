@@ -1,0 +1,292 @@
+"""Differential expression between any two groups of cells, as a posterior over log2 fold changes."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.special import ndtri
+from scipy.stats import norm
+from scipy.stats import t as t_distribution
+
+from ..counts.reader import Labels, read_labels
+from ..fit.posterior import Cells, rebuild
+from ..fit.record import Fit
+from ..stats.replicates import two_groups
+from ..stats.shrinkage import ash, posterior_fdr, weighted_median
+from .moments import BatchEffects, Group, Moments, counted, moments, pool
+from .pairs import compare_pairs
+from .plan import Comparison, Plan, leave_out
+
+__all__ = ["compare", "contrast", "log_odds", "normal_equivalent"]
+
+_MIN_COUNTS, _MIN_DETECTED = 10, 5  # a gene below either in both groups is not tested
+_NULL_PENALTY = 3.0  # milder than for loadings: calls ask for more than a non-zero change, and intervals are reported
+_MIN_GENES = 100  # of fewer, most may have changed: what most do is then taken to be no change
+_LOG2 = math.log(2)
+Columns = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """What was counted in a group, as in `moments.Group`."""
+
+    n: float
+    count: np.ndarray
+    detected: np.ndarray
+    share: np.ndarray
+
+
+_Observed = Group | _Counted
+
+
+def log_odds(probability: np.ndarray) -> np.ndarray:
+    """Natural log odds, finite at 0 and 1 (as scvi-tools' `bayes_factor`)."""
+    return np.log(probability + 1e-8) - np.log(1 - probability + 1e-8)
+
+
+def compare(
+    fit: Fit,
+    adata: Any,
+    cells: Cells,
+    plan: Plan,
+    *,
+    estimand: str,
+    delta: float,
+    batch_correction: bool,
+    fdr_target: float,
+    n_samples: int,
+    seed: int,
+) -> dict[str, Any]:
+    """The columns of the table: all comparisons of the plan, all genes in each."""
+    key = fit.config.batch_key
+    batch = None if key is None else read_labels(adata, key, "batch_key")
+    if batch is not None:
+        warn_confounded(plan, batch)
+    comparisons = plan.comparisons
+    if estimand == "cell":
+        found = compare_cells(fit, cells, plan, delta, fdr_target, batch_correction, seed, n_samples)
+    elif plan.samples:
+        comparisons, found = compare_samples(fit, cells, plan, delta, fdr_target, batch_correction, seed)
+    else:
+        found = compare_means(fit, cells, plan, delta, fdr_target, batch_correction, seed, batch)
+    n_genes = len(fit.genes)
+    names = {
+        name: np.repeat(np.array([getattr(c, name) for c in comparisons], dtype=object), n_genes)
+        for name in ("within", "group1", "group2")
+    }
+    columns = {name: np.concatenate([f[name] for f in found]) for name in found[0]}
+    return {**names, "gene": np.tile(fit.genes, len(comparisons)), **columns}
+
+
+def compare_means(
+    fit: Fit,
+    cells: Cells,
+    plan: Plan,
+    delta: float,
+    fdr_target: float,
+    batch_correction: bool,
+    seed: int,
+    batch: Labels | None,
+) -> list[Columns]:
+    """Log2 fold change of mean expression, cells as the units of sampling: one dict of columns per comparison.
+
+    The estimate of each gene (`moments.pool`, corrected by `moments.BatchEffects`) goes with its standard error through
+    the mixture-prior empirical Bayes of `ash` over the genes of a comparison.
+    """
+    split = np.zeros(len(plan.codes), dtype=np.int64) if batch is None else batch.codes
+    cell_codes, parent, level = _split_units(plan.codes, split)
+    found = moments(rebuild(fit), cells, cell_codes, len(parent), batch_correction, seed)
+    effects = BatchEffects(found, parent, level) if batch is not None and batch_correction else None
+    out = []
+    for comparison in plan.comparisons:
+        units1, units2 = (np.flatnonzero(np.isin(parent, u)) for u in (comparison.units1, comparison.units2))
+        one, two = pool(found, units1), pool(found, units2)
+        offset, extra = (0.0, 0.0) if effects is None else effects.between(units1, units2)
+        effect, std = contrast(one, two, offset, extra)
+        tested = is_tested(one, two)
+        posterior = _posterior(np.where(tested, effect, np.nan), std, delta, fdr_target)
+        means = [1e4 * np.exp(group.log_mean) for group in (one, two)]
+        out.append({**posterior, **_raw(one, two, means)})
+    return out
+
+
+def compare_samples(
+    fit: Fit, cells: Cells, plan: Plan, delta: float, fdr_target: float, batch_correction: bool, seed: int
+) -> tuple[list[Comparison], list[Columns]]:
+    """The same with samples as the units of sampling: moderated t on log means of samples, paired where possible."""
+    found = moments(rebuild(fit), cells, plan.codes, len(plan.sample), batch_correction, seed)
+    kept, out, refused = [], [], []
+    for comparison in plan.comparisons:
+        one, two = pool(found, comparison.units1), pool(found, comparison.units2)
+        y1, samples1 = _sample_means(found, plan, comparison.units1)
+        y2, samples2 = _sample_means(found, plan, comparison.units2)
+        try:
+            test = two_groups(y1, samples1, y2, samples2, names=(comparison.group1, comparison.group2))
+        except ValueError as error:
+            refused.append(str(error))
+            continue
+        tested = is_tested(one, two)
+        std = normal_equivalent(np.asarray(test["std"]), np.asarray(test["statistic"]), np.asarray(test["df"]))
+        posterior = _posterior(np.where(tested, np.asarray(test["effect"]), np.nan), std, delta, fdr_target)
+        means = [1e4 * np.exp2(y.mean(0)) for y in (y1, y2)]
+        kept.append(comparison)
+        out.append({**posterior, **_raw(one, two, means)})
+    leave_out(refused, len(kept), 5)
+    return kept, out
+
+
+def compare_cells(
+    fit: Fit,
+    cells: Cells,
+    plan: Plan,
+    delta: float,
+    fdr_target: float,
+    batch_correction: bool,
+    seed: int,
+    n_samples: int,
+) -> list[Columns]:
+    """Log2 fold change between random pairs of cells (`pairs.compare_pairs`)."""
+    model, rng = rebuild(fit), np.random.default_rng(seed)
+    n = np.bincount(plan.codes[plan.codes >= 0]).astype(float)
+    sums, _ = counted(cells.counts, plan.codes, len(n))
+    out = []
+    for comparison in plan.comparisons:
+        rows = [plan.rows(units) for units in (comparison.units1, comparison.units2)]
+        one, two = (_pooled(sums, n, u) for u in (comparison.units1, comparison.units2))
+        found = compare_pairs(
+            model, cells, *rows, delta=delta, batch_correction=batch_correction, n_samples=n_samples, rng=rng
+        )
+        tested = is_tested(one, two)
+        means = [found.pop(name) for name in ("mean1", "mean2")]
+        columns = {name: np.where(tested, values, np.nan) for name, values in found.items()}
+        probability = columns["proba_de"]
+        columns |= {"is_de": posterior_fdr(probability, fdr_target), "bayes_factor": log_odds(probability)}
+        out.append({**columns, **_raw(one, two, means)})
+    return out
+
+
+def contrast(
+    one: Group, two: Group, offset: np.ndarray | float = 0.0, extra: np.ndarray | float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Log2 fold change of each gene and its standard error.
+
+    On the log scale a normal error misjudges small counts. The standard error is therefore the one with which a normal
+    test has the evidence of the likelihood ratio of the two (overdispersed) counts, within a factor of two of the
+    delta method's. `offset` is what batches add to the difference, and `extra` its variance (natural log).
+    """
+    effect = one.log_mean - two.log_mean
+    wald = np.sqrt(one.variance_if(effect > 0) + two.variance_if(effect < 0))
+    exposure = one.exposure + two.exposure
+    observed = [g.count + g.exposure / exposure for g in (one, two)]  # one count, shared so that it favours no group
+    weight = [1 / np.maximum(g.rate_dispersion, 1e-12) for g in (one, two)]
+    rate = sum(w * y for w, y in zip(weight, observed, strict=True)) / sum(
+        w * g.exposure for w, g in zip(weight, (one, two), strict=True)
+    )
+    deviance = np.zeros_like(effect)
+    for y, w, group in zip(observed, weight, (one, two), strict=True):
+        deviance += 2 * w * (y * np.log(y / (group.exposure * rate)) - y + group.exposure * rate)
+    root = np.sqrt(np.maximum(deviance, 0))
+    same = (np.log(observed[0] / one.exposure) > np.log(observed[1] / two.exposure)) == (effect > 0)
+    usable = same & (root > 1e-3)
+    factor = np.where(usable, np.clip(np.abs(effect) / np.where(usable, root, 1.0) / wald, 0.5, 2.0), 1.0)
+    return (effect - offset) / _LOG2, np.sqrt((factor * wald) ** 2 + extra) / _LOG2
+
+
+def is_tested(one: _Observed, two: _Observed) -> np.ndarray:
+    """Whether a gene has, in one of the groups, enough counts in enough cells to say anything."""
+    enough = [(g.count >= _MIN_COUNTS) & (np.rint(g.detected * g.n) >= _MIN_DETECTED) for g in (one, two)]
+    return enough[0] | enough[1]
+
+
+def normal_equivalent(std: np.ndarray, statistic: np.ndarray, df: np.ndarray) -> np.ndarray:
+    """The standard error with which a normal test has the p-value of the t test."""
+    with np.errstate(invalid="ignore"):
+        z = -ndtri(np.maximum(t_distribution.sf(np.abs(statistic), df), 1e-300))
+        # both are linear near zero, with slopes the densities there
+        flat = np.abs(statistic) < 1e-3
+        return std * np.where(flat, norm.pdf(0) / t_distribution.pdf(0, df), np.abs(statistic) / np.where(flat, 1.0, z))
+
+
+def warn_confounded(plan: Plan, batch: Labels) -> None:
+    """Warn where two groups have no batch in common, so that no model can tell group from batch."""
+    n_units = len(plan.sample)
+    taken = plan.codes >= 0
+    seen = np.zeros((n_units, len(batch.levels)), dtype=bool)
+    seen[plan.codes[taken], batch.codes[taken]] = True
+    found = [
+        f"{c.group1} against {c.group2}" + ("" if c.within == "all" else f" in {c.within}")
+        for c in plan.comparisons
+        if not (seen[c.units1].any(0) & seen[c.units2].any(0)).any()
+    ]
+    if found:
+        which = ", ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
+        warnings.warn(
+            f"The groups share no level of {batch.key!r}, so their difference may be that of the batches: {which}.",
+            stacklevel=4,
+        )
+
+
+def _sample_means(found: Moments, plan: Plan, units: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Log2 mean expression of the samples with enough cells in a group (samples × genes), and their names."""
+    samples = plan.samples_of(units, found.n)
+    return np.array([pool(found, own).log_mean / _LOG2 for own in samples.values()]), list(samples)
+
+
+def _posterior(effect: np.ndarray, std: np.ndarray, delta: float, fdr_target: float) -> Columns:
+    """Shrink the effects of one comparison towards the change of most genes, and read the posterior off.
+
+    Expression is a share of the library: what one gene gains, all others lose, so "no change" is not at zero but at the
+    precision-weighted median. Genes there keep that small change, and are never sure of its sign.
+    """
+    known = np.isfinite(effect) & (std > 0)
+    centre, spread = 0.0, 0.0
+    if known.sum() >= _MIN_GENES:
+        weight = np.where(known, 1 / np.where(known, std, 1.0) ** 2, 0.0)
+        centre = float(weighted_median(effect, weight))
+        spread = 1.2533 / math.sqrt(weight.sum())  # standard error of a median
+    shrunk = ash(effect - centre, std, null_penalty=_NULL_PENALTY)
+
+    def beyond(change: float) -> np.ndarray:
+        """Probability of a change of at least this in one direction, that of most genes left out."""
+        upper = 1 - shrunk.below(change - centre) - (change <= centre) * shrunk.lfdr
+        lower = shrunk.below(-change - centre) - (-change > centre) * shrunk.lfdr
+        return np.clip(np.maximum(upper, lower), 0, 1)
+
+    probability = beyond(delta)
+    lower, median, upper = shrunk.quantiles(0.025, 0.5, 0.975) + centre
+    return {
+        "proba_de": probability,
+        "is_de": posterior_fdr(probability, fdr_target),
+        "lfsr": 1 - beyond(0.0),
+        "bayes_factor": log_odds(probability),
+        "lfc_mean": np.where(np.isfinite(shrunk.std), shrunk.mean + centre, np.nan),
+        "lfc_median": median,
+        "lfc_std": np.hypot(shrunk.std, spread),
+        "lfc_lower": lower - 1.96 * spread,
+        "lfc_upper": upper + 1.96 * spread,
+    }
+
+
+def _split_units(codes: np.ndarray, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Units by batch: the new unit of each cell (-1: none), and the old unit and batch of each new one."""
+    n_levels = int(batch.max()) + 1
+    used, inverse = np.unique(codes[codes >= 0] * n_levels + batch[codes >= 0], return_inverse=True)
+    new = np.full(len(codes), -1)
+    new[codes >= 0] = inverse
+    return new, used // n_levels, used % n_levels
+
+
+def _raw(one: _Observed, two: _Observed, means: list[np.ndarray]) -> Columns:
+    out: Columns = {}
+    for i, (group, mean) in enumerate(zip((one, two), means, strict=True), start=1):
+        out |= {f"mean{i}": mean, f"raw_mean{i}": 1e4 * group.share, f"detected{i}": group.detected}
+    return out
+
+
+def _pooled(sums: dict[str, np.ndarray], n: np.ndarray, units: Any) -> _Counted:
+    n_cells, each = n[units].sum(), {name: values[units].sum(0) for name, values in sums.items()}
+    return _Counted(n_cells, each["count"], each["detected"] / n_cells, each["share"] / n_cells)

@@ -1,0 +1,284 @@
+"""One pass over the cells: sums per unit from which the mean expression of any group follows, with its uncertainty.
+
+The mean of a group is the model's, corrected by what the counts say about it:
+
+    log mean = log(sum rho / n) + log(sum x / sum mu),
+
+with rho the expression of each cell at the average batch (its posterior mean) and mu its expected count at
+its own library and batch. The first term takes batches and depth out, the second whatever the model fits badly, so the
+estimate is right if either is: any error in loadings or latent positions enters rho and mu alike and cancels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ..counts.reader import Counts
+from ..fit.expression import ExpectedExpression, is_log_normal
+from ..fit.posterior import Cells
+from ..machine.sparse import row_blocks
+from ..model.network import LDVAE
+from ..stats.shrinkage import weighted_median
+
+__all__ = ["BatchEffects", "Group", "Moments", "counted", "moments", "pool"]
+
+_CELLS_DECODED = 5000  # per unit; larger units decode a random subset, and count all cells
+_BLOCK = 200_000  # cells × genes worked on at a time: a megabyte, so that it stays in the cache
+_BLOCKS = 16  # whose counts are gathered at a time
+_ENTRIES = 1_000_000  # non-zeros that are counted at a time, or as many as there are sums
+_HALF = 0.5  # counts with which a group's own counts are drawn towards what the model expects
+_LEAST_DISPERSION = 0.1  # cells that are all alike have none, which says nothing about others
+_DISPERSION_COUNTS = 30.0  # counts' worth of belief that a gene's dispersion is that of the median gene
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Sums over the cells of each unit.
+
+    `n` (units) is the number of cells, `sums` the arrays (units × genes): over all cells the counts `count`, cells with
+    a count `detected` and counts per unit of library `share`; over the decoded cells, scaled up to all, `rho`, `mu`,
+    `x` and their products `rho_rho`, `mu_mu`, `x_x`, `rho_mu`, `rho_x`, `mu_x` (of the posterior means of rho and mu),
+    `rho_draws` (posterior mean of rho²) and `left_open` (variance of `rho` because not all were decoded).
+    `largest` (units × genes) is the largest count of a single cell.
+    """
+
+    n: np.ndarray
+    sums: dict[str, np.ndarray]
+    largest: np.ndarray
+
+
+@dataclass(frozen=True)
+class Group:
+    """Mean expression of a group, all arrays (genes,), natural logs.
+
+    Attributes
+    ----------
+    log_mean
+        Log of mean expression (a share of the library).
+    variance
+        Its sampling variance: other cells of the group, other counts in each.
+    rate_dispersion
+        Variance of the group's total count over its Poisson variance.
+    exposure
+        Total count expected per unit of expression.
+    drop
+        How much lower the log mean would be without the cell that holds most of the gene's counts.
+    count, detected, share
+        Total count, share of cells with a count, mean count per unit of library.
+    """
+
+    n: float
+    log_mean: np.ndarray
+    variance: np.ndarray
+    rate_dispersion: np.ndarray
+    exposure: np.ndarray
+    drop: np.ndarray
+    count: np.ndarray
+    detected: np.ndarray
+    share: np.ndarray
+
+    def variance_if(self, lower: np.ndarray) -> np.ndarray:
+        """Its variance where a conclusion would suffer from a lower mean (`lower`, genes), and where it would not.
+
+        One cell can hold most of a gene's counts in a small group. The mean is then as uncertain as the cell is
+        dispensable (jackknife), but on one side: other cells could hardly have made it higher.
+        """
+        return np.where(lower, np.maximum(self.variance, self.drop**2), self.variance)
+
+
+_DECODED = ("rho", "mu", "x", "rho_rho", "mu_mu", "x_x", "rho_mu", "rho_x", "mu_x", "rho_draws")
+
+
+@torch.no_grad()
+def moments(model: LDVAE, cells: Cells, codes: np.ndarray, n_units: int, batch_correction: bool, seed: int) -> Moments:
+    """Sums over the cells of each unit, each cell with the posterior means of its expression.
+
+    Noise (where it is needed) and subset depend on seed and row only, so that a cell contributes the same to whichever
+    group it is in.
+
+    Parameters
+    ----------
+    model
+        In evaluation mode, on the CPU.
+    cells
+        Counts and posterior.
+    codes
+        Unit of each cell, -1 for none.
+    n_units
+        Number of units.
+    batch_correction
+        Take rho at the average batch, else at the cell's own.
+    seed
+        Of subset and noise.
+    """
+    c = model.config
+    counts = cells.counts
+    rng = np.random.default_rng(seed)
+    priority = rng.random(len(codes))
+    noise = None if is_log_normal(model) else rng.standard_normal(cells.mean.shape, dtype=np.float32)
+    taken = codes >= 0
+    n = np.bincount(codes[taken], minlength=n_units).astype(float)
+    sums, largest = counted(counts, codes, n_units)
+    decoded = np.zeros((len(_DECODED), n_units, c.n_genes))
+    expected = ExpectedExpression(model, cells, batch_correction)
+    order = np.flatnonzero(taken)[np.lexsort((priority[taken], codes[taken]))]  # by unit, at random within
+    within_unit = np.arange(len(order)) - (np.cumsum(n) - n).astype(int)[codes[order]]
+    rows = order[within_unit < _CELLS_DECODED]
+    theta = model.log_theta.exp()
+    kept = torch.sigmoid(-model.zero_logit) if c.gene_likelihood == "zinb" else None
+    step = max(1, _BLOCK // c.n_genes)
+    for start in range(0, len(rows), step):
+        place = start % (_BLOCKS * step)
+        if place == 0:
+            matrix = counts.matrix[rows[start : start + _BLOCKS * step]]
+        block = rows[start : start + step]
+        local, inverse = np.unique(codes[block], return_inverse=True)
+        indicator = torch.from_numpy((inverse == np.arange(len(local))[:, None]).astype(np.float32))
+        drawn = None if noise is None else noise[block]
+        rho, squares, mu = expected(block, drawn)
+        x = torch.from_numpy(matrix[place : place + step].toarray())
+        library = torch.from_numpy(counts.lib_size[block].astype(np.float32))[:, None]
+        mu = mu * (library if kept is None else library * kept)
+        values = (rho, mu, x, rho * rho, mu * mu, x * x, rho * mu, rho * x, mu * x, squares)
+        decoded[:, local] += torch.stack([indicator @ value for value in values]).double().numpy()
+    sums |= dict(zip(_DECODED, decoded, strict=True))
+    _scale_up(sums, n, np.bincount(codes[rows], minlength=n_units), counts.lib_size, codes, rows)
+    if c.gene_likelihood != "poisson":
+        sums["mu_mu_theta"] = sums["mu_mu"] / theta.double().numpy()
+    else:
+        sums["mu_mu_theta"] = np.zeros_like(sums["mu_mu"])
+    return Moments(n, sums, largest)
+
+
+def counted(counts: Counts, codes: np.ndarray, n_units: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Of each unit and gene: counts, cells that have any, shares of the library (sums), and the largest count."""
+    n_genes = counts.matrix.shape[1]
+    count, detected, share = (np.zeros((n_units + 1) * n_genes) for _ in range(3))  # the last is of cells without unit
+    largest = np.zeros(count.shape, np.float32)
+    of_cell = np.where(codes >= 0, codes.astype(np.int64), n_units) * n_genes
+    for rows in row_blocks(counts.matrix, max(_ENTRIES, len(count))):
+        x = counts.matrix[rows]
+        length = np.diff(x.indptr)
+        place = np.repeat(of_cell[rows], length)
+        place += x.indices
+        count += np.bincount(place, x.data, len(count))
+        detected += np.bincount(place, minlength=len(count))
+        share += np.bincount(place, x.data * np.repeat(1 / counts.lib_size[rows], length), len(count))
+        np.maximum(largest, _largest(place, x.data, len(count)), out=largest)
+    count, detected, share, largest = (a.reshape(-1, n_genes)[:-1] for a in (count, detected, share, largest))
+    return {"count": count, "detected": detected, "share": share}, np.maximum(largest, detected > 0)
+
+
+def _largest(place: np.ndarray, value: np.ndarray, n: int) -> np.ndarray:
+    """The largest of the counts at each of n places; a count of 1 is not looked at: most are, and `detected` knows."""
+    out = np.zeros(n, np.float32)
+    place, value = place[value > 1], value[value > 1]
+    for small in range(2, 9):  # written one after the other, far faster than compared
+        out[place[value == small]] = small
+    np.maximum.at(out, place[value > 8], value[value > 8])
+    return out
+
+
+def _scale_up(
+    sums: dict[str, np.ndarray],
+    n: np.ndarray,
+    decoded: np.ndarray,
+    library: np.ndarray,
+    codes: np.ndarray,
+    rows: np.ndarray,
+) -> None:
+    """From the decoded cells of a unit to all of them; expected counts in proportion to the library, not the number."""
+    n_units = len(n)
+    taken = codes >= 0
+    every = np.bincount(codes[taken], library[taken], n_units)
+    n, decoded = np.maximum(n, 1), np.maximum(decoded, 1)  # of units without cells every sum is 0
+    by_cells = n / decoded
+    by_library = every / np.maximum(np.bincount(codes[rows], library[rows], n_units), 1e-300)
+    squares = np.bincount(codes[taken], library[taken] ** 2, n_units)
+    spread = squares * n / np.maximum(every, 1e-100) ** 2 - 1  # squared coefficient of variation of libraries
+    # what is lost is only how expression and library go together in the cells that were not decoded
+    variance = sums["rho_rho"] / decoded[:, None] - (sums["rho"] / decoded[:, None]) ** 2
+    sums["left_open"] = (n**2 * spread * (1 / decoded - 1 / n))[:, None] * np.maximum(variance, 0)
+    for name in _DECODED:
+        sums[name] *= by_cells[:, None]
+    sums["mu"] *= (by_library / by_cells)[:, None]
+
+
+def pool(found: Moments, units: np.ndarray) -> Group:
+    """Mean expression of the cells of some units together, and its sampling variance.
+
+    The variance of the log mean is that of the model, for counts of given mean and for the mean over cells, times a
+    dispersion: the ratio of the observed variance (of each cell's influence on the estimate) to the model's, drawn
+    towards that of the median gene where there are few counts.
+    """
+    n = found.n[units].sum()
+    s = {name: values[units].sum(0) for name, values in found.sums.items()}
+    rho, mu, x = (np.maximum(s[name], 1e-30) for name in ("rho", "mu", "x"))
+    log_mean = np.log(rho / n) + np.log((s["count"] + _HALF) / (mu + _HALF))
+    cells = np.maximum(s["rho_draws"] / rho**2 - 1 / n, 0) * n / max(n - 1, 1) + s["left_open"] / rho**2
+    model = 1 / (s["count"] + _HALF) + s["mu_mu_theta"] / mu**2 + cells
+    # squared influences (rho/sum rho - 1/n) + (x/sum x - mu/sum mu), summed over the cells
+    observed = s["rho_rho"] / rho**2 + s["x_x"] / x**2 + s["mu_mu"] / mu**2 - 1 / n
+    observed = observed + 2 * (s["rho_x"] / (rho * x) - s["rho_mu"] / (rho * mu) - s["mu_x"] / (mu * x))
+    ratio = np.where(s["x"] > 0, np.maximum(observed, 0) * n / max(n - 1, 1) / model, 0.0)
+    if n == 1:
+        ratio[:] = 1.0  # a single cell shows no spread: the model's
+    typical = float(np.nan_to_num(weighted_median(ratio, np.minimum(s["count"], 100.0)), nan=1.0))
+    dispersion = (s["count"] * ratio + _DISPERSION_COUNTS * typical) / (s["count"] + _DISPERSION_COUNTS)
+    variance = np.maximum(dispersion, _LEAST_DISPERSION) * model
+    return Group(
+        n=n,
+        log_mean=log_mean,
+        variance=variance,
+        rate_dispersion=variance * (s["count"] + _HALF),
+        exposure=mu * n / rho,
+        count=s["count"],
+        drop=np.log((s["count"] + _HALF) / (s["count"] - found.largest[units].max(0) + _HALF)),
+        detected=s["detected"] / n,
+        share=s["share"] / n,
+    )
+
+
+class BatchEffects:
+    """What the model's batch effects miss in each gene, and how well it is known.
+
+    The residual log ratios log(sum x / sum mu) of every unit (group in one batch) are fitted by weighted least squares
+    with an effect per group and one per batch, the latter with prior N(0, 1). Groups with other shares of the batches
+    are then compared as if they had the same.
+
+    Parameters
+    ----------
+    found
+        Moments of units that lie in one batch and one group each.
+    group, batch
+        Group and batch of each unit, numbers.
+    """
+
+    def __init__(self, found: Moments, group: np.ndarray, batch: np.ndarray) -> None:
+        n_genes = found.sums["count"].shape[1]
+        self.group, self.batch, self.n_levels = group, batch, int(batch.max()) + 1
+        units = [pool(found, np.array([u])) for u in range(len(found.n))]
+        self.precision = np.stack([(unit.count > 0) / np.maximum(unit.variance, 1e-12) for unit in units])
+        residual = np.log((found.sums["count"] + _HALF) / (found.sums["mu"] + _HALF))
+        information = np.tile(np.eye(self.n_levels), (n_genes, 1, 1))
+        score = np.zeros((n_genes, self.n_levels))
+        for g in np.unique(group):
+            own = np.flatnonzero(group == g)
+            w, level = self.precision[own], batch[own]
+            total = np.maximum(w.sum(0), 1e-12)
+            score[:, level] += (w * (residual[own] - (w * residual[own]).sum(0) / total)).T
+            information[:, level, level] += w.T
+            information[:, level[:, None], level] -= np.einsum("bg,cg->gbc", w, w / total)
+        self.covariance = np.linalg.inv(information)
+        self.effect = np.einsum("gbc,gc->bg", self.covariance, score)
+
+    def between(self, units1: np.ndarray, units2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What to take off the log ratio of two groups of units, and the variance of that (genes, natural log)."""
+        difference = np.zeros_like(self.effect)
+        for units, sign in ((units1, 1.0), (units2, -1.0)):
+            w = self.precision[units] + 1e-12
+            np.add.at(difference, self.batch[units], sign * w / w.sum(0))
+        return (difference * self.effect).sum(0), np.einsum("bg,gbc,cg->g", difference, self.covariance, difference)

@@ -1,0 +1,231 @@
+"""The public functions that ask a fit about groups and treatments of cells."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .. import checks
+from ..counts.reader import read_labels, read_values
+from ..fit.posterior import latent_moments, read_data, rebuild
+from ..fit.record import Fit, check_fit
+from ..tables import factor_names, table
+from .association import associate
+from .contributions import contributions
+from .differential import compare
+from .plan import plan_comparisons
+
+__all__ = ["associate_factors", "differential_contributions", "differential_expression"]
+
+
+def associate_factors(
+    fit: Fit, adata: Any, *, key: str, sample_key: str | None = None, within: str | None = None
+) -> pd.DataFrame:
+    """Which factors go with which groups, treatments or measurements of cells.
+
+    With `sample_key` the biological sample is the replicate: scores are averaged per sample (and level) first, levels
+    that occur within samples are compared within them, and variances are moderated over the factors. Without it the
+    p-values treat cells as independent; they describe these cells and say nothing about other donors or animals.
+
+    Parameters
+    ----------
+    fit
+        The fit.
+    adata
+        Cells with counts of the fit's genes.
+    key
+        Column of `adata.obs`: categories are each compared with all other cells (of two, the second with the first);
+        numbers give a slope per standard deviation.
+    sample_key
+        Column of `adata.obs` with the biological samples.
+    within
+        Column of `adata.obs`: the analysis is repeated in each of its levels.
+
+    Returns
+    -------
+    DataFrame
+        `factor` (active factors, and "all": Hotelling's T² of all of them, which no rotation changes), `key, level,
+        within`, `unit` ("samples" or "cells"), `effect` and its `std` (standard deviations of the factor), `statistic`
+        (t, or F for "all"), `pval`, `padj` (Benjamini–Hochberg over all rows but "all"), `auc` of the cells' scores,
+        `n_cells` and `n_samples`. Too few samples or cells: NaN.
+    """
+    fit = check_fit(fit)
+    values = read_values(adata, key, "key")
+    if isinstance(values, np.ndarray) and np.isinf(values).any():
+        raise ValueError(
+            f"`key`: the column {checks.brief(key)} has infinite values; replace them by NaN to leave those cells out."
+        )
+    sample = None if sample_key is None else read_labels(adata, sample_key, "sample_key")
+    stratum = None if within is None else read_labels(adata, within, "within")
+    data = read_data(fit, adata)
+    z, _ = latent_moments(rebuild(fit), data.mean, data.variance)
+    active = np.flatnonzero(fit.factors["active"])
+    if not len(active):
+        raise ValueError("`fit` has no active factor, so there is nothing to associate.")
+    scores = (z - fit.factors["center"]) @ fit.factors["rotation"][:, active]
+    names = np.array(factor_names(fit.config.n_latent), dtype=object)[active].tolist()
+    return table("association", associate(scores, names, key, values, sample, stratum))
+
+
+def differential_expression(
+    fit: Fit,
+    adata: Any,
+    *,
+    groupby: str | None = None,
+    group1: Any = None,
+    group2: str | None = None,
+    cells1: Any = None,
+    cells2: Any = None,
+    estimand: str = "mean",
+    sample_key: str | None = None,
+    within: str | None = None,
+    delta: float = 0.25,
+    batch_correction: bool = True,
+    fdr_target: float = 0.05,
+    n_samples: int = 5000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Differential expression between groups of cells: log2 fold change of every gene, and what is known about it.
+
+    ``estimand="mean"`` compares the mean expression of the two groups, as a share of the library: the model takes
+    batches and depth out, the counts correct it wherever it fits badly, and each gene's estimate is shrunk towards the
+    change of most genes by as much as all genes together ask for. Its probabilities speak of other cells of the same
+    samples. Cells of one sample are alike and so no replicates: for claims about conditions give `sample_key`, and
+    samples become the unit.
+
+    ``estimand="cell"`` is scvi-tools' `change` mode, which compares a random cell of one group with one of the other;
+    its probability says how different single cells are and does not tend to 0 or 1 with more cells (about .4 for two
+    halves of one population).
+
+    Groups found by clustering the same counts differ by construction: their probabilities are too optimistic. Of groups
+    (samples, batches) with more than 5,000 cells the model decodes a random 5,000; raw counts are those of all cells.
+
+    Parameters
+    ----------
+    fit
+        The fit.
+    adata
+        Cells with counts of the fit's genes; they need not be the training cells.
+    groupby
+        Column of `adata.obs` with the groups; cells without a label take no part.
+    group1, group2
+        One level or several, each compared with `group2`: another level, or all other labelled cells if None;
+        "pairwise" compares every two levels (of `group1`, if given). With both None, every level against the rest.
+    cells1, cells2
+        In place of groups, two sets of cells: boolean masks or names; `cells2` is all other cells if None.
+    estimand
+        "mean" or "cell".
+    sample_key
+        Column of `adata.obs` with the biological replicates (at least two per group, of at least five cells). If most
+        samples have cells of both groups, they are compared within samples.
+    within
+        Column of `adata.obs`: the comparisons are made in each of its levels separately.
+    delta
+        Log2 fold change that is large enough to matter.
+    batch_correction
+        Compare expression at the average of the registered batches, not in the batches where the cells were found.
+    fdr_target
+        Expected share of false calls among `is_de`, in each comparison.
+    n_samples
+        Pairs of cells drawn for ``estimand="cell"``.
+    seed
+        Of the draws.
+
+    Returns
+    -------
+    DataFrame
+        One row per comparison and gene. `within, gene, group1, group2`; `proba_de`, probability of a change beyond
+        `delta` in one direction, other than that of most genes; `is_de`, the call; `lfsr`, probability that the sign of
+        the change is wrong or that it is that of most genes; `bayes_factor`, natural log odds of `proba_de`; `lfc_mean,
+        lfc_median, lfc_std, lfc_lower, lfc_upper`, posterior of the log2 fold change (95 % interval); `mean1, mean2`,
+        estimated expression per 10,000; `raw_mean1, raw_mean2`, mean counts per 10,000 of the library; `detected1,
+        detected2`, share of cells with a count. Genes with fewer than 10 counts, or counts in fewer than 5 cells, in
+        both groups are not tested (NaN, not called).
+
+    Raises
+    ------
+    TypeError, ValueError
+        One sentence on the argument that is wrong.
+
+    References
+    ----------
+    Stephens (2017), False discovery rates: a new deal. Biostatistics 18(2). Boyeau et al. (2023), An empirical Bayes
+    method for differential expression analysis of single cells with deep generative models. PNAS 120(21).
+    """
+    fit = check_fit(fit)
+    checks.choice("estimand", estimand, ("mean", "cell"))
+    if estimand == "cell" and sample_key is not None:
+        raise ValueError("`sample_key` needs estimand='mean': pairs of cells have no samples to compare.")
+    plan = plan_comparisons(
+        adata, groupby=groupby, group1=group1, group2=group2, cells1=cells1, cells2=cells2, sample_key=sample_key,
+        within=within, n_genes=len(fit.genes),
+    )  # fmt: skip
+    columns = compare(
+        fit,
+        adata,
+        read_data(fit, adata),
+        plan,
+        estimand=estimand,
+        delta=checks.number("delta", delta, 0),
+        batch_correction=checks.boolean("batch_correction", batch_correction),
+        fdr_target=checks.number("fdr_target", fdr_target, 0, 1),
+        n_samples=checks.integer("n_samples", n_samples, 2, 10_000_000),
+        seed=checks.integer("seed", seed, 0, 2**32 - 1),
+    )
+    return table("differential_expression", columns)
+
+
+def differential_contributions(
+    fit: Fit, adata: Any, *, groupby: str, group1: Any, group2: str | None = None, sample_key: str | None = None
+) -> pd.DataFrame:
+    """Split the change of log expression between groups into what each factor contributes.
+
+    A factor contributes its loading times the difference of the groups' mean scores; with a non-linear decoder, the
+    gradient integrated along the straight line between the groups. What belongs to no factor is the row `remainder`:
+    with a linear decoder the change of the normaliser (one constant for all genes), else also the curvature of the
+    decoder.
+
+    With `sample_key` every biological sample has the same weight, however many cells it has, as in
+    `differential_expression`: means are those of the samples' means, within samples where these are compared there.
+
+    Parameters
+    ----------
+    fit
+        The fit.
+    adata
+        Cells with counts of the fit's genes.
+    groupby, group1, group2, sample_key
+        As in `differential_expression`.
+
+    Returns
+    -------
+    DataFrame
+        `gene, group1, group2, factor, contribution, jensen_gap`, long, in log2 units. The contributions of a gene sum
+        to the model's difference in the mean of log2 expression; `jensen_gap` (the same in all rows of a gene) is what
+        the log2 ratio of mean expression has beyond that, because groups differ in their spread.
+
+    References
+    ----------
+    Sundararajan, Taly & Yan (2017), Axiomatic attribution for deep networks. ICML.
+    """
+    fit = check_fit(fit)
+    names = [*factor_names(fit.config.n_latent), "remainder"]
+    n_rows = len(fit.genes) * len(names)
+    plan = plan_comparisons(
+        adata, groupby=groupby, group1=group1, group2=group2, sample_key=sample_key, n_genes=n_rows // 4
+    )
+    comparisons, found = contributions(fit, read_data(fit, adata), plan)
+    n, n_genes = len(comparisons), len(fit.genes)
+    repeat = {k: np.repeat([getattr(c, k) for c in comparisons], n_rows) for k in ("group1", "group2")}
+    return table(
+        "contributions",
+        {
+            "gene": np.tile(fit.genes, n * len(names)),
+            **repeat,
+            "factor": np.tile(np.repeat(names, n_genes), n),
+            "contribution": np.concatenate([values.ravel() for values, _ in found]),
+            "jensen_gap": np.concatenate([np.tile(gap, len(names)) for _, gap in found]),
+        },
+    )

@@ -1,0 +1,302 @@
+"""What training and inference read: covariates as a design matrix, counts as minibatches on a device."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from scipy.special import gammaln
+
+from .. import checks
+from ..checks import brief
+from ..machine.arithmetic import log_, on_cpu, sparse_product
+from ..machine.processes import ALONE, Ranks
+from ..machine.sparse import on_disk, row_blocks
+from .reader import Labels, read_labels, read_values
+
+__all__ = ["Minibatch", "SparseCounts", "design_columns", "design_matrix"]
+
+_RUN, _RUNS = 256, 64  # neighbouring cells read at a time from disk, and how many such reads are shuffled together
+_AT_ONCE = 2048  # cells that are gathered at a time, to be cut into minibatches
+
+
+def design_columns(adata: Any, batch_key: str | None, covariate_keys: Any) -> list[dict[str, Any]]:
+    """What each covariate contributes to the design: its levels, or its mean and standard deviation.
+
+    The result is plain data, so that a `Fit` can rebuild the design for new cells.
+    """
+    keys = checks.strings("covariate_keys", covariate_keys)
+    if batch_key is not None and batch_key in keys:
+        raise ValueError(f"`covariate_keys` must not repeat the `batch_key` {brief(batch_key)}.")
+    columns: list[dict[str, Any]] = []
+    for argument, key in ([("batch_key", batch_key)] if batch_key is not None else []) + [
+        ("covariate_keys", k) for k in keys
+    ]:
+        values = read_labels(adata, key, argument) if argument == "batch_key" else read_values(adata, key, argument)
+        missing = int((values.codes < 0).sum() if isinstance(values, Labels) else (~np.isfinite(values)).sum())
+        if missing:
+            raise ValueError(f"`{argument}`: {missing} cells have no value of {brief(key)}; fill it in or remove them.")
+        if isinstance(values, Labels):
+            share = np.bincount(values.codes, minlength=len(values.levels)) / len(values.codes)
+            columns.append({"key": key, "levels": values.levels, "share": share.tolist()})
+        else:
+            columns.append({"key": key, "mean": float(values.mean()), "std": float(values.std()) or 1.0})
+    return columns
+
+
+def design_matrix(adata: Any, columns: list[dict[str, Any]]) -> np.ndarray:
+    """Cells × design columns, float32, centred so that zero is the average of the training cells."""
+    parts = []
+    for column in columns:
+        key = column["key"]
+        if key not in adata.obs:
+            raise ValueError(
+                f"`adata` must have the column {brief(key)} in adata.obs, which the fit takes into account."
+            )
+        if "levels" in column:
+            labels = read_labels(adata, key, key)
+            unknown = sorted(set(labels.levels) - set(column["levels"]))
+            if unknown:
+                raise ValueError(
+                    f"the column {brief(key)} has levels that the fit has not seen ({checks.shown(unknown)}); "
+                    f"known are {checks.shown(column['levels'])}."
+                )
+            if (labels.codes < 0).any():
+                raise ValueError(
+                    f"{int((labels.codes < 0).sum())} cells have no value of {brief(key)}; fill it in or remove them."
+                )
+            position = np.array([column["levels"].index(level) for level in labels.levels])
+            one_hot = np.zeros((len(labels.codes), len(column["levels"])))
+            one_hot[np.arange(len(labels.codes)), position[labels.codes]] = 1
+            parts.append(one_hot - np.asarray(column["share"]))
+        else:
+            values = read_values(adata, key, key)
+            if isinstance(values, Labels) or not np.isfinite(values).all():
+                raise ValueError(f"the column {brief(key)} must hold finite numbers, as it did in the fit.")
+            parts.append(((values - column["mean"]) / column["std"])[:, None])
+    return np.concatenate(parts, axis=1).astype(np.float32) if parts else np.zeros((adata.n_obs, 0), np.float32)
+
+
+@dataclass(frozen=True)
+class Minibatch:
+    """Counts of some cells: the non-zeros by position, and what belongs to each cell.
+
+    `values` (nnz) holds the counts, `columns` (nnz) their genes, `row_start` (n + 1) where each cell begins among them;
+    `log_library` (n, 1), `log_factorial` (n: the sum of log x! over genes), `design` (n, S). `part` is None, or of how
+    many cells these are a part, the others being held by other processes, and which.
+    """
+
+    values: torch.Tensor
+    columns: torch.Tensor
+    row_start: torch.Tensor
+    log_library: torch.Tensor
+    log_factorial: torch.Tensor
+    design: torch.Tensor
+    n_genes: int
+    part: tuple[int, torch.Tensor] | None = None
+
+    def __len__(self) -> int:
+        return self.log_library.shape[0]
+
+    def random(self, draw: Any, width: int, generator: torch.Generator | None) -> torch.Tensor:
+        """`torch.rand` or `torch.randn` of n × width; of a part, what these cells would get in the whole."""
+        n, rows = self.part or (len(self), slice(None))
+        drawn: torch.Tensor = draw(n, width, generator=generator, device=self.log_library.device)
+        return drawn[rows]
+
+    def split(self, size: int) -> Iterator[Minibatch]:
+        """Every `size` cells in order, without a copy; of a part, those of them that are here."""
+        n, here = self.part or (len(self), None)
+        first_entry = self.row_start.tolist()
+        held = range(n) if here is None else here.tolist()
+        for first in range(0, n, size):
+            last = min(first + size, n)
+            a, b = bisect_left(held, first), bisect_left(held, last)
+            entries = slice(first_entry[a], first_entry[b])
+            yield Minibatch(
+                values=self.values[entries],
+                columns=self.columns[entries],
+                row_start=self.row_start[a : b + 1] - first_entry[a],
+                log_library=self.log_library[a:b],
+                log_factorial=self.log_factorial[a:b],
+                design=self.design[a:b],
+                n_genes=self.n_genes,
+                part=None if here is None else (last - first, here[a:b] - first),
+            )
+
+    @cached_property
+    def matrix(self) -> sp.csr_matrix:
+        """The same memory as a matrix of scipy (on a CPU)."""
+        parts = (self.values.numpy(), self.columns.numpy(), self.row_start.numpy())
+        return sp.csr_matrix(parts, shape=(len(self), self.n_genes))
+
+    @cached_property
+    def dense(self) -> torch.Tensor:
+        """The counts, n × genes, zeros filled in."""
+        if on_cpu(self.values):
+            return torch.from_numpy(self.matrix.toarray())
+        out = torch.zeros(len(self) * self.n_genes, device=self.values.device)
+        row = torch.arange(len(self), device=out.device).repeat_interleave(
+            self.row_start.diff(), output_size=len(self.values)
+        )
+        out[row * self.n_genes + self.columns] = self.values
+        return out.view(len(self), self.n_genes)
+
+    def log1p_times(self, weight: torch.Tensor) -> torch.Tensor:
+        """log(1 + counts) (n × genes) @ weight (genes × h), differentiable in the weight."""
+        if not on_cpu(self.values):
+            return self.dense.log1p() @ weight
+        product: torch.Tensor = _SparseTimes.apply(weight, self)
+        return product
+
+
+class _SparseTimes(torch.autograd.Function):
+    """Sparse @ dense on a CPU, both ways by rows: of the matrix, and of its transpose."""
+
+    @staticmethod
+    def forward(ctx: Any, *args: Any) -> torch.Tensor:
+        weight, batch = args
+        ctx.matrix = batch.matrix  # not the batch, which may hold its dense counts
+        return sparse_product(log_(batch.values + 1), batch.columns, batch.row_start, weight)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> Any:
+        turned = ctx.matrix.tocsc()
+        values, rows, column_start = (torch.from_numpy(a) for a in (turned.data, turned.indices, turned.indptr))
+        return sparse_product(log_(values + 1), rows, column_start, grads[0].contiguous()), None
+
+
+class SparseCounts:
+    """A CSR matrix of counts, from which minibatches on a device are assembled without a Python loop.
+
+    The counts are in the memory of the CPU, in that of the device, or on disk (`store.Gathered`). Where several
+    processes train, the rows of cells that others hold are empty.
+    """
+
+    def __init__(
+        self,
+        matrix: sp.csr_matrix,
+        library: np.ndarray,
+        design: np.ndarray,
+        device: torch.device,
+        ranks: Ranks = ALONE,
+    ) -> None:
+        self.n_cells, self.n_genes = matrix.shape
+        self.device = device
+        self.ranks = ranks
+        self._held = ranks.rows(self.n_cells)
+        self._matrix = matrix
+        self._resident = device.type != "cpu" and not on_disk(matrix)
+        self._in_runs = ranks.sum(np.array([on_disk(matrix)], np.int64))[0] > 0
+        if self._resident:
+            self._start = torch.from_numpy(matrix.indptr.astype(np.int64)).to(device)
+            self._column, self._value = (_tensor(a).to(device) for a in (matrix.indices, matrix.data))
+        self.log_library = torch.from_numpy(np.log(library).astype(np.float32))[:, None].to(device)
+        self.log_factorial = torch.from_numpy(_log_factorials(matrix)).to(device)
+        self.design = _tensor(design).to(device)
+
+    def minibatch(self, rows: torch.Tensor | slice) -> Minibatch:
+        """The cells `rows` (int64 on the device, or a slice)."""
+        if self._resident:
+            return self._with(self._on_device(rows), rows)
+        return self._with(self._matrix[rows if isinstance(rows, slice) else rows.cpu().numpy()], rows)
+
+    def _own(self, rows: torch.Tensor) -> torch.Tensor | None:
+        """Which of `rows` this process holds; None for all."""
+        if self.ranks.n == 1:
+            return None
+        return ((rows >= self._held.start) & (rows < self._held.stop)).nonzero().squeeze(1)
+
+    def _with(self, counts: sp.csr_matrix | list[torch.Tensor], rows: torch.Tensor | slice) -> Minibatch:
+        """Counts of the cells `rows` with what belongs to these."""
+        if isinstance(counts, sp.csr_matrix):
+            counts = [_tensor(a).to(self.device) for a in (counts.data, counts.indices, counts.indptr)]
+        values, columns, row_start = counts
+        return Minibatch(
+            values=values,
+            columns=columns,
+            row_start=row_start,
+            log_library=self.log_library[rows],
+            log_factorial=self.log_factorial[rows],
+            design=self.design[rows],
+            n_genes=self.n_genes,
+        )
+
+    def _on_device(self, rows: torch.Tensor | slice) -> list[torch.Tensor]:
+        start, stop = self._start[:-1][rows], self._start[1:][rows]
+        length = stop - start
+        ends = length.cumsum(0)
+        total = int(ends[-1]) if len(length) else 0
+        offset = (stop - ends).repeat_interleave(length, output_size=total)
+        position = torch.arange(total, device=self.device) + offset
+        return [self._value[position], self._column[position], torch.nn.functional.pad(ends, (1, 0))]
+
+    def fingerprint(self) -> list[np.ndarray]:
+        """Arrays that tell what a fit learns from, however many processes hold it: of counts, a random sum per cell."""
+        weight, content = np.random.default_rng(0).standard_normal(self.n_genes), np.zeros(self.n_cells)
+        for rows in row_blocks(self._matrix):
+            content[rows] = self._matrix[rows] @ weight
+        return [self.ranks.sum(content), *(part.cpu().numpy() for part in (self.log_library, self.design))]
+
+    def epoch(self, rows: torch.Tensor, size: int, generator: torch.Generator) -> Iterator[Minibatch]:
+        """Shuffled minibatches of `size` cells; a smaller remainder is left for another epoch."""
+        if self._in_runs:
+            yield from self._epoch_from_disk(rows, size, generator)
+            return
+        order = rows[torch.randperm(len(rows), generator=generator, device=self.device)]
+        yield from self.shares(order[: len(order) - len(order) % size], size)
+
+    def shares(self, rows: torch.Tensor, size: int) -> Iterator[Minibatch]:
+        """Of every `size` of the cells `rows` those that this process holds."""
+        for cells in rows.split(_at_once(size)):
+            own = self._own(cells)
+            batch = self.minibatch(cells if own is None else cells[own])
+            yield from (batch if own is None else replace(batch, part=(len(cells), own))).split(size)
+
+    def _epoch_from_disk(self, rows: torch.Tensor, size: int, generator: torch.Generator) -> Iterator[Minibatch]:
+        """The same with few long reads: runs of neighbouring cells are drawn, and shuffled with those of other runs."""
+        runs = rows.sort().values.split(_RUN)
+        order = torch.randperm(len(runs), generator=generator, device=self.device).tolist()
+        waiting = rows[:0]
+        for start in range(0, len(runs), _RUNS):
+            pool = torch.cat([waiting, *(runs[i] for i in order[start : start + _RUNS])]).sort().values
+            counts = self._matrix[pool.cpu().numpy()]
+            shuffled = torch.randperm(len(pool), generator=generator, device=self.device)
+            whole = len(pool) - len(pool) % size
+            for chosen in shuffled[:whole].split(_at_once(size)):
+                own = self._own(pool[chosen])
+                mine = chosen if own is None else chosen[own]
+                batch = self._with(counts[mine.cpu().numpy()], pool[mine])
+                yield from (batch if own is None else replace(batch, part=(len(chosen), own))).split(size)
+            waiting = pool[shuffled[whole:]]
+
+    def blocks(self, size: int) -> Iterator[tuple[slice, Minibatch]]:
+        """All cells that this process holds, in order."""
+        for start in range(self._held.start, self._held.stop, size):
+            rows = slice(start, min(start + size, self._held.stop))
+            yield rows, self.minibatch(rows)
+
+
+def _at_once(size: int) -> int:
+    """Cells that are gathered at a time for minibatches of `size`."""
+    return size * max(1, _AT_ONCE // size)
+
+
+def _tensor(array: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(array if array.flags.writeable else array.copy())
+
+
+def _log_factorials(matrix: sp.csr_matrix) -> np.ndarray:
+    """Sum over genes of log x! for each cell; in pieces, so that it takes little memory."""
+    out = np.zeros(matrix.shape[0], np.float32)
+    for rows in row_blocks(matrix, 1_000_000):
+        part = matrix[rows]
+        row = np.repeat(np.arange(part.shape[0]), np.diff(part.indptr))
+        out[rows] = np.bincount(row, gammaln(part.data + 1.0), part.shape[0])
+    return out

@@ -1,0 +1,304 @@
+"""Counts, names and cell annotations out of an AnnData; the only reader of AnnData in the engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from anndata import AnnData
+
+from .. import checks
+from ..checks import brief
+from ..machine.processes import ALONE, Ranks
+from ..machine.sparse import Gathered, among
+
+__all__ = ["Counts", "Labels", "read_cells", "read_counts", "read_labels", "read_values"]
+
+_ROWS_AT_A_TIME = 4096
+_VALUES_AT_A_TIME = 1_000_000  # so that checking them takes no memory to speak of
+_PROBE = 100  # cells that all processes of a job read, to see that they have the same
+_LARGEST = 2**24  # a float32 holds every whole number up to here
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Raw counts of the modelled genes.
+
+    Attributes
+    ----------
+    matrix
+        Cells × genes, CSR, float32, whole non-negative numbers.
+    cells, genes
+        Names of rows and columns.
+    lib_size
+        Library size of each cell, float64: the total over *all* genes of the object, or the size factor
+        rescaled to the same mean.
+    closed
+        Whether the modelled genes make up the whole library, so that their expression sums to one.
+    size_factor_scale
+        Counts per unit of size factor (None without size factors).
+    """
+
+    matrix: sp.csr_matrix
+    cells: np.ndarray
+    genes: np.ndarray
+    lib_size: np.ndarray
+    closed: bool
+    size_factor_scale: float | None = None
+
+
+@dataclass(frozen=True)
+class Labels:
+    """A categorical annotation of cells: `codes` index `levels`; -1 marks a cell without a label."""
+
+    key: str
+    levels: list[str]
+    codes: np.ndarray
+
+    def where(self, level: int) -> np.ndarray:
+        """Row numbers of the cells of one level."""
+        return np.flatnonzero(self.codes == level)
+
+    def take(self, rows: np.ndarray) -> Labels:
+        """The labels of some cells only; the levels stay."""
+        return Labels(self.key, self.levels, self.codes[rows])
+
+
+def _names(index: pd.Index, what: str, remedy: str) -> np.ndarray:
+    names = np.array([str(name) for name in index], dtype=object)
+    if not (found := pd.Index(names)).is_unique:
+        twice = found[found.duplicated()].unique()
+        raise ValueError(
+            f"`adata` has repeated {what} names ({checks.shown(twice)}); make them unique, e.g. by {remedy}."
+        )
+    return names
+
+
+def _anndata(adata: Any) -> AnnData:
+    if type(adata).__name__ == "MuData":
+        raise TypeError("`adata` must be an AnnData, not a MuData: give the modality with the counts, `mdata['rna']`.")
+    if not isinstance(adata, AnnData):
+        raise TypeError(f"`adata` must be an AnnData, not a {type(adata).__module__}.{type(adata).__name__}.")
+    if not isinstance(adata.obs, pd.DataFrame):
+        raise TypeError("`adata` must be in memory or backed, not read lazily: load it with `adata.to_memory()`.")
+    if adata.n_obs == 0 or adata.n_vars == 0:
+        raise ValueError(f"`adata` must have cells and genes, but has {adata.n_obs} and {adata.n_vars}.")
+    return adata
+
+
+def _source(adata: AnnData, layer: str | None) -> tuple[Any, str]:
+    if layer is None:
+        if adata.X is None:
+            raise ValueError("`adata.X` is empty; name the layer that holds the counts with `layer`.")
+        return adata.X, "adata.X"
+    if not isinstance(layer, str) or layer not in adata.layers:
+        there = f"has {checks.shown(adata.layers)}" if len(adata.layers) else "has none"
+        raise ValueError(f"`layer` must be a layer of `adata`, which {there}, not {brief(layer)}.")
+    return adata.layers[layer], f"adata.layers[{layer!r}]"
+
+
+def _gene_columns(adata: AnnData, genes: Any, names: np.ndarray) -> np.ndarray | None:
+    """Column numbers of the genes to model, or None for all of them."""
+    if genes is None:
+        return None
+    if isinstance(genes, str) and genes in adata.var:
+        column = adata.var[genes]
+        if column.dtype != bool:
+            raise ValueError(
+                f"`genes` names the column {brief(genes)} of adata.var, which must be boolean, not {column.dtype}."
+            )
+        if not column.any():
+            raise ValueError(f"`genes` names the column {brief(genes)} of adata.var, which selects no gene.")
+        return np.flatnonzero(column.to_numpy())
+    if isinstance(genes, str) and genes not in names:
+        raise ValueError(
+            f"`genes` must be a boolean column of adata.var or names of genes, and {brief(genes)} is neither."
+        )
+    wanted = checks.strings("genes", genes)
+    if not wanted:
+        raise ValueError("`genes` must name at least one gene.")
+    found = pd.Index(names).get_indexer(pd.Index(wanted))
+    if (found < 0).any():
+        missing = [g for g, j in zip(wanted, found, strict=True) if j < 0]
+        raise ValueError(f"{len(missing)} of {len(wanted)} genes are not in `adata`: {checks.shown(missing)}.")
+    return None if np.array_equal(found, np.arange(len(names))) else found
+
+
+def _check_values(values: np.ndarray, where: str) -> None:
+    if values.dtype.kind not in "uifb":
+        raise TypeError(f"`{where}` must hold numbers, not {values.dtype}.")
+    for start in range(0, len(values), _VALUES_AT_A_TIME):
+        part = values[start : start + _VALUES_AT_A_TIME]
+        whole = part.dtype.kind in "uib" or bool((part == np.floor(part)).all())
+        # a comparison that holds is also one without NaN
+        if not (whole and part.min() >= 0 and float(part.max()) <= _LARGEST):
+            _refuse(part, where)
+
+
+def _refuse(values: np.ndarray, where: str) -> None:
+    with np.errstate(invalid="ignore"):
+        counts = (values >= 0) & (values == np.floor(values)) & (np.abs(values) < np.inf)
+    if not counts.all():
+        raise ValueError(
+            f"`{where}` must hold raw counts (whole numbers, zero or more), but has the value {values[~counts][0]:g}; "
+            "if the counts are in a layer, name it with `layer`."
+        )
+    raise ValueError(f"`{where}` must hold counts of at most {_LARGEST:,}, but has the value {values.max():g}.")
+
+
+def _check_structure(matrix: Any, where: str) -> None:
+    """Refuse sparse matrices whose indices lead out of the arrays, which compiled code would follow blindly."""
+    if matrix.format not in ("csr", "csc"):
+        return
+    major, minor = matrix.shape if matrix.format == "csr" else matrix.shape[::-1]
+    start, index = matrix.indptr, matrix.indices
+    whole = len(start) == major + 1 and start[0] == 0 and start[-1] <= min(len(index), len(matrix.data))
+    index = index[: start[-1]] if whole else index
+    if not whole or (np.diff(start) < 0).any() or (len(index) and not 0 <= index.min() <= index.max() < minor):
+        raise ValueError(f"`{where}` is a damaged sparse matrix: its indices point outside of it; read the data again.")
+
+
+def _block_to_csr(block: Any, where: str) -> sp.csr_matrix:
+    if hasattr(block, "compute"):  # of dask
+        block = block.compute()
+    if sp.issparse(block):
+        _check_structure(block, where)
+        block = block.tocsr()
+        _check_values(block.data, where)
+        if not block.has_canonical_format or np.count_nonzero(block.data) < len(block.data):
+            block = block.copy()
+            block.sum_duplicates()
+            block.eliminate_zeros()  # what training counts as an entry is at least 1
+    else:
+        block = np.asarray(block)
+        _check_values(block.reshape(-1), where)
+        block = sp.csr_matrix(block.astype(np.float32, copy=False))
+    return block
+
+
+def read_counts(
+    adata: Any,
+    *,
+    layer: str | None = None,
+    genes: Any = None,
+    size_factor_key: str | None = None,
+    size_factor_scale: float | None = None,
+    ranks: Ranks = ALONE,
+) -> Counts:
+    """Counts of the modelled genes and library sizes of all.
+
+    Sparse or dense, any dtype that holds whole numbers, in memory, backed or zarr; `adata` is never changed. An
+    in-memory float32 CSR of all genes is used as it is, without a copy; of a file, what would take more than a quarter
+    of the free memory is kept in a temporary file.
+
+    Parameters
+    ----------
+    adata
+        Annotated counts, cells × genes.
+    layer
+        The layer with the counts; `X` if None.
+    genes
+        Names, or a boolean column of `adata.var`; all genes if None.
+    size_factor_key
+        A numeric column of `adata.obs` used in place of the total count.
+    size_factor_scale
+        Counts per unit of size factor, as in the fit; by default such that library sizes keep their mean.
+    ranks
+        The processes that share the cells: the others' rows of the matrix stay empty and unread.
+
+    Raises
+    ------
+    TypeError, ValueError
+        One sentence on what is wrong with the argument or the values.
+    """
+    adata = _anndata(adata)
+    all_genes = _names(adata.var_names, "gene", "adata.var_names_make_unique()")
+    cells = _names(adata.obs_names, "cell", "adata.obs_names_make_unique()")
+    columns = _gene_columns(adata, genes, all_genes)
+    source, where = _source(adata, layer)
+    whole = isinstance(source, np.ndarray) or sp.issparse(source)
+    rows = ranks.rows(adata.n_obs)
+    if ranks.n > 1:
+        if whole and sp.issparse(source):
+            _check_structure(source, where)  # before rows are taken
+        probe = _block_to_csr(source[:_PROBE], where)
+        ranks.same(cells, all_genes, probe.data, probe.indices)
+    library, gathered = np.zeros(adata.n_obs), Gathered(len(all_genes) if columns is None else len(columns), ranks.here)
+    step = adata.n_obs if whole and sp.issparse(source) else _ROWS_AT_A_TIME
+    for start in range(rows.start, rows.stop, step):
+        stop = min(start + step, rows.stop)
+        block = _block_to_csr(
+            source[start:stop] if stop - start < adata.n_obs else source[:] if not whole else source, where
+        )
+        library[start:stop] = np.asarray(block.sum(axis=1, dtype=np.float64)).ravel()
+        if columns is not None:
+            block = block[:, columns]
+            block.sort_indices()
+        gathered.add(block.astype(np.float32, copy=False))
+    matrix = sp.csr_matrix(gathered.matrix())
+    if ranks.n > 1:
+        matrix, library = among(matrix, rows, adata.n_obs), ranks.sum(library)
+    empty = int((library == 0).sum())
+    if empty:
+        raise ValueError(f"{empty} of {adata.n_obs} cells have no counts; remove them before the fit.")
+    if size_factor_key is not None:
+        factor = read_values(adata, size_factor_key, "size_factor_key")
+        if not isinstance(factor, np.ndarray) or not bool(np.all(np.isfinite(factor) & (factor > 0))):
+            raise ValueError(
+                f"`size_factor_key` must name a column of positive numbers, which {brief(size_factor_key)} is not."
+            )
+        size_factor_scale = size_factor_scale or float(library.mean() / factor.mean())
+        library = factor * size_factor_scale
+    kept = all_genes if columns is None else all_genes[columns]
+    closed = size_factor_key is None and len(kept) == len(all_genes)
+    return Counts(matrix, cells, kept, library, closed, size_factor_scale)
+
+
+def read_cells(adata: Any) -> np.ndarray:
+    """Names of the cells."""
+    return _names(_anndata(adata).obs_names, "cell", "adata.obs_names_make_unique()")
+
+
+def _column(adata: Any, key: Any, argument: str) -> pd.Series:
+    obs = _anndata(adata).obs
+    if not isinstance(key, str):
+        raise TypeError(f"`{argument}` must be the name of a column of adata.obs, not {brief(key)}.")
+    if key not in obs:
+        there = checks.shown(obs.columns, 8) or "it has none"
+        raise ValueError(f"`{argument}` must name a column of adata.obs ({there}), not {brief(key)}.")
+    if list(obs.columns).count(key) > 1:
+        raise ValueError(f"`{argument}` must name one column of adata.obs, and several are called {brief(key)}.")
+    return obs[key]
+
+
+def read_labels(adata: Any, key: Any, argument: str) -> Labels:
+    """A column of `obs` as categories; unused levels are dropped, missing values get code -1."""
+    column = _column(adata, key, argument)
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.cat.remove_unused_categories()
+    else:
+        try:
+            column = column.astype("category")
+        except TypeError:  # lists, for example
+            raise TypeError(f"`{argument}`: the column {brief(key)} must hold words, numbers or categories.") from None
+    levels = [str(level) for level in column.cat.categories]
+    if not levels:
+        raise ValueError(f"`{argument}`: the column {brief(key)} has no labels.")
+    alike = pd.Index(levels).duplicated()
+    if alike.any():
+        twice = checks.shown(np.array(levels)[alike])
+        raise ValueError(f"`{argument}`: the column {brief(key)} has different labels that read alike: {twice}.")
+    return Labels(str(key), levels, column.cat.codes.to_numpy().astype(np.int64))
+
+
+def read_values(adata: Any, key: Any, argument: str) -> np.ndarray | Labels:
+    """A column of `obs`: numbers as a float64 array (missing: NaN), anything else as `Labels`."""
+    column = _column(adata, key, argument)
+    if pd.api.types.is_complex_dtype(column.dtype):
+        raise TypeError(f"`{argument}`: the column {brief(key)} must hold real numbers, not complex ones.")
+    if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype):
+        return column.to_numpy(dtype=np.float64, na_value=np.nan)
+    return read_labels(adata, key, argument)

@@ -1,0 +1,216 @@
+"""The public function that trains: one LDVAE for all cells."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import torch
+
+from .. import checks
+from ..counts.minibatches import SparseCounts, design_columns, design_matrix
+from ..counts.reader import Counts, read_counts
+from ..machine.memory import need_memory
+from ..machine.processes import Ranks, join
+from ..machine.sparse import sums_of_rows
+from ..model.network import CHOICES, Config
+from ..model.training import pick_device, schedule_for, train, training_bytes
+from ..version import VERSION
+from .factors import describe_factors
+from .posterior import encode
+from .record import Fit
+
+__all__ = ["fit_ldvae"]
+
+_COUNTS = 10.0  # with which a batch starts as all cells are: few counts say little
+
+
+@torch.inference_mode(False)  # gradients, whatever the user turned off or an interrupt left off
+def fit_ldvae(
+    adata: Any,
+    *,
+    genes: Any = None,
+    batch_key: str | None = None,
+    covariate_keys: Any = (),
+    size_factor_key: str | None = None,
+    layer: str | None = None,
+    n_latent: int = 30,
+    n_hidden: int = 128,
+    n_layers: int = 1,
+    dropout_rate: float = 0.1,
+    gene_likelihood: str = "nb",
+    latent_distribution: str = "normal",
+    decoder: str = "linear",
+    loadings_prior: str = "ard",
+    max_epochs: int | None = None,
+    batch_size: int | None = None,
+    learning_rate: float = 1e-2,
+    validation_size: float = 0.1,
+    early_stopping: bool = True,
+    checkpoint: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    progress: bool = True,
+) -> Fit:
+    """Fit one linearly decoded variational autoencoder (LDVAE) to all cells.
+
+    Labels are never used; every population is looked at afterwards, with the functions that take the fit.
+
+    Parameters
+    ----------
+    adata
+        Raw counts, cells × genes, in `X` or in `layer`; sparse or dense, any dtype, in memory, or backed by
+        an .h5ad file or a zarr store. Not changed.
+    genes
+        Genes to model: names, or a boolean column of `adata.var` such as "highly_variable". Library sizes come from all
+        genes of the object.
+    batch_key, covariate_keys
+        Columns of `adata.obs` whose effect on each gene is taken out of the factors: a categorical batch, and any
+        categorical or numeric covariates.
+    size_factor_key
+        Column of `adata.obs` with size factors to use in place of total counts.
+    layer
+        Layer that holds the counts.
+    n_latent
+        Upper bound on the number of factors; those the data do not support are reported as inactive.
+    n_hidden, n_layers, dropout_rate
+        Width, depth and dropout of the encoder (and of a non-linear decoder, without dropout).
+    gene_likelihood
+        "nb" (negative binomial), "zinb" (with excess zeros, one probability per gene) or "poisson".
+    latent_distribution
+        "normal", or "ln": logistic normal, so that the latent of a cell sums to one.
+    decoder
+        "linear", or "nonlinear": scVI's, whose loadings are the best linear approximation.
+    loadings_prior
+        "ard": loadings have a posterior, with a normal prior per factor whose width is learnt; "none": loadings are
+        points.
+    max_epochs, batch_size, learning_rate
+        Length and pace of training; by default set from the number of cells.
+    validation_size
+        Share of cells held out to choose the best epoch.
+    early_stopping
+        End when the held-out ELBO has not improved for a fifth of `max_epochs`.
+    checkpoint
+        File that keeps the state of training; if it exists, training continues from it.
+    seed
+        Same seed, device and threads: same numbers.
+    device
+        "auto" (CUDA if there is one), "cpu", "cuda" or "cuda:0".
+    progress
+        Show a progress bar (in a terminal only).
+
+    Returns
+    -------
+    Fit
+        Plain data: see `save_fit` and the `get_` functions.
+
+    Raises
+    ------
+    TypeError, ValueError
+        One sentence on the argument that is wrong.
+    RuntimeError
+        If training diverges.
+
+    References
+    ----------
+    Svensson, Gayoso, Yosef & Pachter (2020), Interpretable factor models of single-cell RNA-seq via variational
+    autoencoders. Bioinformatics 36(11).
+    """
+    checkpoint, where = checks.optional(checks.path, "checkpoint", checkpoint), pick_device(device)
+    ranks = join(where, checkpoint)
+    counts = read_counts(adata, layer=layer, genes=genes, size_factor_key=size_factor_key, ranks=ranks)
+    covariates = design_columns(adata, batch_key, covariate_keys)
+    config = Config(
+        n_genes=len(counts.genes),
+        n_latent=checks.integer("n_latent", n_latent, 1, 1000),
+        n_hidden=checks.integer("n_hidden", n_hidden, 1),
+        n_layers=checks.integer("n_layers", n_layers, 1, 20),
+        dropout_rate=checks.number("dropout_rate", dropout_rate, 0, 1, high_open=True),
+        gene_likelihood=checks.choice("gene_likelihood", gene_likelihood, CHOICES["gene_likelihood"]),
+        latent_distribution=checks.choice("latent_distribution", latent_distribution, CHOICES["latent_distribution"]),
+        decoder=checks.choice("decoder", decoder, CHOICES["decoder"]),
+        loadings_prior=checks.choice("loadings_prior", loadings_prior, CHOICES["loadings_prior"]),
+        closed=counts.closed,
+        layer=layer,
+        batch_key=batch_key,
+        size_factor_key=size_factor_key,
+        size_factor_scale=counts.size_factor_scale,
+        covariates=covariates,
+    )
+    seed = checks.integer("seed", seed, 0, 2**32 - 1)
+    held = checks.number("validation_size", validation_size, 0, 0.9)
+    n_training = len(counts.cells) - round(held * len(counts.cells))
+    if n_training < 3:
+        raise ValueError(
+            f"`adata` must have more cells to train on than {n_training}; lower `validation_size` or add cells."
+        )
+    schedule = schedule_for(
+        n_training,
+        checks.optional(checks.integer, "batch_size", batch_size, 2),
+        checks.optional(checks.integer, "max_epochs", max_epochs, 1, 1_000_000),
+        checks.number("learning_rate", learning_rate, 0, 1, low_open=True),
+    )
+    need_memory(
+        f"{config.n_genes:,} genes, `n_hidden` {config.n_hidden:,} and `batch_size` {schedule.batch_size:,}",
+        training_bytes(config, schedule),
+        "lower them",
+    )
+    ranks.same(config, counts.genes, schedule, held, early_stopping, seed, checkpoint is None)
+    design = design_matrix(adata, covariates)
+    data = SparseCounts(counts.matrix, counts.lib_size, design, where, ranks)
+    mean_expression, batch_effect = _start(counts, config, design, ranks)
+    trained = train(
+        config,
+        data,
+        schedule,
+        mean_expression=mean_expression,
+        design_effect=batch_effect,
+        validation_size=held,
+        early_stopping=checks.boolean("early_stopping", early_stopping),
+        seed=seed,
+        checkpoint=checkpoint,
+        progress=checks.boolean("progress", progress),
+    )
+    mean, variance = encode(trained.model, data)
+    model = trained.model.cpu()
+    if data.device.type != "cpu":
+        data = SparseCounts(counts.matrix, counts.lib_size, design, torch.device("cpu"))
+    return Fit(
+        config=config,
+        genes=counts.genes,
+        cells=counts.cells,
+        lib_size=counts.lib_size,
+        weights={k: v.numpy() for k, v in model.state_dict().items()},
+        latent_mean=mean,
+        latent_variance=variance,
+        history=trained.history,
+        factors=describe_factors(model, data, mean, variance),
+        info={
+            "version": VERSION,
+            "device": str(where),
+            "seed": seed,
+            "stopped": trained.stopped,
+            "best_epoch": trained.best_epoch,
+            "batch_size": schedule.batch_size,
+            "max_epochs": schedule.max_epochs,
+        },
+    )
+
+
+def _start(counts: Counts, config: Config, design: np.ndarray, ranks: Ranks) -> tuple[np.ndarray, np.ndarray]:
+    """Where training starts: share of the library per gene, and what each batch has beyond it (design × genes, log).
+
+    Batches that start alike are first told apart by factors, and a short training does not take that back.
+    """
+    share, member = np.ones(1), np.ones((len(design), 1), bool)
+    if config.batch_key is not None:  # the first covariate
+        share = np.asarray(config.covariates[0]["share"])
+        member = design[:, : len(share)] + share > 0.5
+    count = ranks.sum(sums_of_rows(counts.matrix, member))
+    mean = (count.sum(0) + 0.1) / counts.lib_size.sum()
+    effect = np.zeros((config.n_design, len(mean)))
+    if config.batch_key is not None:
+        expected = (member.T @ counts.lib_size)[:, None] * mean
+        effect[: len(share)] = np.log((count + _COUNTS) / (expected + _COUNTS))
+    return mean, effect

@@ -1,0 +1,150 @@
+"""Posterior of the latent, of expression and of loadings, from a `Fit` and, where needed, new counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..counts.minibatches import SparseCounts, design_matrix
+from ..counts.reader import Counts, read_counts
+from ..model.network import LDVAE, refuse_surroundings
+from ..model.objective import log_expression
+from .record import Fit
+
+__all__ = ["Cells", "design_offset", "encode", "latent_moments", "linear_map", "log_rho", "read_data", "rebuild"]
+
+_BLOCK = 1024  # cells decoded or encoded at a time
+_DRAWS = 64  # draws of the logistic normal for its moments
+_MAP_CELLS = 4000  # cells from which the linear map of a non-linear decoder is regressed
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Counts, covariates and the Gaussian posterior of some cells, rows aligned."""
+
+    counts: Counts
+    design: np.ndarray
+    mean: np.ndarray
+    variance: np.ndarray
+
+
+def rebuild(fit: Fit) -> LDVAE:
+    """The model of a fit, ready for inference on the CPU."""
+    refuse_surroundings()
+    model = LDVAE(fit.config, torch.Generator().manual_seed(0))
+    model.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in fit.weights.items()})
+    model.eval()
+    return model
+
+
+@torch.no_grad()
+def encode(model: LDVAE, counts: SparseCounts, block: int = _BLOCK) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance of the Gaussian posterior of every cell (cells × K each)."""
+    mean, variance = (np.zeros((counts.n_cells, model.config.n_latent), np.float32) for _ in range(2))
+    for rows, batch in counts.blocks(block):
+        m, log_variance = model.encode(batch)
+        mean[rows], variance[rows] = m.cpu().numpy(), log_variance.exp().cpu().numpy()
+    return counts.ranks.sum(mean), counts.ranks.sum(variance)
+
+
+@torch.no_grad()
+def _latent_library(model: LDVAE, counts: SparseCounts) -> np.ndarray:
+    return torch.cat([model.latent_library(batch) for _, batch in counts.blocks(_BLOCK)]).double().numpy()
+
+
+def read_data(fit: Fit, adata: Any) -> Cells:
+    """Counts of a fit's genes in `adata`, aligned by name, with the posterior of each cell.
+
+    Training cells keep the posterior of the fit; others are encoded.
+    """
+    c = fit.config
+    counts = read_counts(
+        adata,
+        layer=c.layer,
+        genes=fit.genes.tolist(),
+        size_factor_key=c.size_factor_key,
+        size_factor_scale=c.size_factor_scale,
+    )
+    if c.closed:
+        # the fit's genes were the whole library; more genes in new data do not change what a count is a share of
+        library = np.asarray(counts.matrix.sum(axis=1, dtype=np.float64)).ravel()
+        counts = replace(counts, lib_size=np.maximum(library, 1.0), closed=True)
+    design = design_matrix(adata, c.covariates)
+    if c.lib_size == "latent":
+        counts = replace(counts, lib_size=_latent_library(rebuild(fit), _data(counts, design)))
+    known = len(counts.cells) == len(fit.cells) and bool(np.all(counts.cells == fit.cells))
+    if known and np.allclose(counts.lib_size, fit.lib_size):
+        return Cells(counts, design, fit.latent_mean, fit.latent_variance)
+    return Cells(counts, design, *encode(rebuild(fit), _data(counts, design)))
+
+
+def _data(counts: Counts, design: np.ndarray) -> SparseCounts:
+    return SparseCounts(counts.matrix, counts.lib_size, design, torch.device("cpu"))
+
+
+@torch.no_grad()
+def latent_moments(model: LDVAE, mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Posterior mean and variance of z itself: the Gaussian's, or by seeded draws those of its softmax."""
+    if model.config.latent_distribution == "normal":
+        return mean, variance
+    generator = torch.Generator().manual_seed(0)
+    m, s = torch.from_numpy(mean), torch.from_numpy(variance).sqrt()
+    first, second = torch.zeros_like(m), torch.zeros_like(m)
+    for _ in range(_DRAWS):
+        z = torch.softmax(m + s * torch.randn(m.shape, generator=generator), -1)
+        first += z / _DRAWS
+        second += z.square() / _DRAWS
+    return first.numpy(), (second - first.square()).clamp(min=1e-8).numpy()
+
+
+@torch.no_grad()
+def log_rho(model: LDVAE, z: np.ndarray, design: np.ndarray, visit: Callable[[slice, torch.Tensor], None]) -> None:
+    """Decode cells block by block and hand each block of log expression (n × genes) to `visit`."""
+    for start in range(0, len(z), _BLOCK):
+        rows = slice(start, min(start + _BLOCK, len(z)))
+        logits = model.decode(torch.from_numpy(z[rows]).float(), torch.from_numpy(design[rows]))
+        visit(rows, log_expression(logits, model.config.closed))
+
+
+@torch.no_grad()
+def design_offset(model: LDVAE, z: np.ndarray, design: np.ndarray) -> np.ndarray:
+    """What covariates add to log expression at one position z (K): cells × genes, natural log."""
+    if design.shape[1] == 0:
+        return np.zeros((1, model.config.n_genes), np.float32)
+    parts = []
+    zeros = np.zeros((1, design.shape[1]), np.float32)
+    log_rho(model, z[None].astype(np.float32), zeros, lambda _, values: parts.append(values.numpy()))
+    base = parts.pop()
+    log_rho(
+        model,
+        np.repeat(z[None].astype(np.float32), len(design), 0),
+        design,
+        lambda _, values: parts.append(values.numpy()),
+    )
+    return np.concatenate(parts) - base
+
+
+def linear_map(model: LDVAE, z: np.ndarray, variance: np.ndarray) -> np.ndarray:
+    """The linear map from z to log expression (genes × K, natural log): W itself for a linear decoder.
+
+    For a non-linear one, the least-squares regression of decoded log expression on z; for Gaussian z this is the
+    average Jacobian of the decoder (Stein's lemma).
+    """
+    if model.config.decoder == "linear":
+        return model.loadings.detach().numpy().astype(np.float64)
+    rng = np.random.default_rng(0)
+    rows = rng.permutation(len(z))[:_MAP_CELLS]
+    draws = (z[rows] + np.sqrt(variance[rows]) * rng.standard_normal((len(rows), z.shape[1]))).astype(np.float32)
+    centred = draws - draws.mean(0)
+    cross = np.zeros((model.config.n_genes, z.shape[1]))
+
+    def add(block: slice, values: torch.Tensor) -> None:
+        nonlocal cross
+        cross += (values - values.mean(-1, keepdim=True)).T.numpy() @ centred[block]
+
+    log_rho(model, draws, np.zeros((len(rows), model.config.n_design), np.float32), add)
+    return np.linalg.solve(centred.T @ centred + 1e-6 * np.eye(z.shape[1]), cross.T).T

@@ -1,0 +1,246 @@
+"""The model: what is fitted (`Config`) and the variational autoencoder with a linear decoder (`LDVAE`)."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..counts.minibatches import Minibatch
+from .objective import LIKELIHOODS, kl_normal, kl_shrinkage, log_likelihood
+
+__all__ = ["CHOICES", "LDVAE", "Config", "refuse_surroundings", "weight_shapes"]
+
+_HOME = os.getpid()  # the process that imported torch
+
+# What `Config` may say in words.
+CHOICES: dict[str, tuple[str, ...]] = {
+    "gene_likelihood": tuple(LIKELIHOODS),
+    "latent_distribution": ("normal", "ln"),
+    "decoder": ("linear", "nonlinear"),
+    "loadings_prior": ("ard", "none"),
+    "encoder": ("ldvae", "scvi"),
+    "lib_size": ("observed", "latent"),
+}
+
+_LOG_THETA = (-5.0, 7.0)  # inverse dispersion between 0.007 and 1,100: bounded, yet beyond what counts can tell
+_LOG_VARIANCE = (-8.0, 2.0)
+_SCVI_VARIANCE = 1e-4  # what the encoders of scvi-tools add to a variance
+
+_within = nn.functional.hardtanh  # clamp, but its gradient is one operation, not five
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that defines a fit, as plain data."""
+
+    n_genes: int
+    n_latent: int = 30
+    n_hidden: int = 128
+    n_layers: int = 1
+    dropout_rate: float = 0.1
+    gene_likelihood: str = "nb"
+    latent_distribution: str = "normal"
+    decoder: str = "linear"
+    loadings_prior: str = "ard"
+    closed: bool = True
+    layer: str | None = None
+    batch_key: str | None = None
+    size_factor_key: str | None = None
+    size_factor_scale: float | None = None
+    covariates: list[dict[str, Any]] = field(default_factory=list)
+    encoder: str = "ldvae"  # "scvi" where the weights are those of a model of scvi-tools
+    lib_size: str = "observed"  # "latent" there, if library sizes came from an encoder
+
+    @property
+    def n_design(self) -> int:
+        """Columns of the design matrix."""
+        return sum(len(c["levels"]) if "levels" in c else 1 for c in self.covariates)
+
+
+class LDVAE(nn.Module):
+    """Linearly decoded variational autoencoder (Svensson et al. 2020), with a posterior over its loadings.
+
+    x ~ NB(mu, theta), log mu = log library + log softmax(b + B s + W z), z ~ N(0, 1), q(z|x) = N(m, diag v) from an
+    encoder of log(1 + x); q(W) is a mean-field Gaussian whose prior N(0, tau_k²) is learnt (``loadings_prior="ard"``).
+    ``decoder="nonlinear"`` puts scVI's hidden layers (Lopez et al. 2018) between z and W; W is then a point.
+    ``latent_distribution="ln"`` takes the softmax of the Gaussian as z.
+
+    ``encoder="scvi"`` and ``lib_size="latent"`` hold what a model of scvi-tools has on top: covariates that enter its
+    encoder, and an encoder of the library size. They are filled by `from_scvi`, and never trained.
+    """
+
+    def __init__(self, config: Config, generator: torch.Generator) -> None:
+        super().__init__()
+        self.config = c = config
+        bound = c.n_genes**-0.5
+        self.input_weight = nn.Parameter(
+            torch.empty(c.n_genes, c.n_hidden).uniform_(-bound, bound, generator=generator)
+        )
+        # normalisation takes out what a bias before it adds: trained, it would follow rounding
+        self.input_bias = nn.Parameter(torch.zeros(c.n_hidden), requires_grad=False)
+        self.input_norm = _norm(c.n_hidden)
+        beside = c.n_design if c.encoder == "scvi" else 0
+        self.encoder = nn.ModuleList(_block(c.n_hidden + beside, c.n_hidden, generator) for _ in range(c.n_layers - 1))
+        if c.encoder == "scvi":
+            self.input_design = nn.Parameter(torch.zeros(c.n_design, c.n_hidden))
+        if c.lib_size == "latent":
+            self.lib_size_weight = nn.Parameter(torch.zeros(c.n_genes, c.n_hidden))
+            self.lib_size_design = nn.Parameter(torch.zeros(c.n_design, c.n_hidden))
+            self.lib_size_bias = nn.Parameter(torch.zeros(c.n_hidden))
+            self.lib_size_head = _linear(c.n_hidden, 2, generator)
+        self.mean = _linear(c.n_hidden, c.n_latent, generator)
+        self.log_variance = _linear(c.n_hidden, c.n_latent, generator)
+        linear = c.decoder == "linear"
+        self.hidden = nn.ModuleList(
+            _block((c.n_latent if i == 0 else c.n_hidden) + c.n_design, c.n_hidden, generator)
+            for i in range(0 if linear else c.n_layers)
+        )
+        width = c.n_latent if linear else c.n_hidden
+        self.loadings = nn.Parameter(
+            torch.randn(c.n_genes, width, generator=generator) * (0.05 if linear else width**-0.5)
+        )
+        self.shrunken = linear and c.loadings_prior == "ard"
+        if self.shrunken:
+            self.loadings_log_variance = nn.Parameter(torch.full((c.n_genes, width), -6.0))
+        self.intercept = nn.Parameter(torch.zeros(c.n_genes))
+        self.design_effect = nn.Parameter(torch.zeros(c.n_design, c.n_genes))
+        self.log_dispersion = nn.Parameter(torch.ones(c.n_genes))
+        self.zero_logit = nn.Parameter(torch.full((c.n_genes,), -3.0))
+
+    @property
+    def log_theta(self) -> torch.Tensor:
+        """Log inverse dispersion per gene, within its bounds."""
+        return _within(self.log_dispersion, *_LOG_THETA)
+
+    def encode(self, batch: Minibatch, generator: torch.Generator | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and log variance of the Gaussian latent (n × K each) from log(1 + counts)."""
+        rate = self.config.dropout_rate if self.training else 0.0
+        scvi = self.config.encoder == "scvi"
+        h = batch.log1p_times(self.input_weight) + self.input_bias
+        h = self.input_norm(h + batch.design @ self.input_design if scvi else h)
+        h = _dropout(torch.relu(h), rate, generator, batch)
+        for block in self.encoder:
+            h = torch.relu(block(torch.cat([h, batch.design], -1) if scvi else h))
+            h = _dropout(h, rate, generator, batch)
+        log_variance = self.log_variance(h)
+        if scvi:
+            return self.mean(h), (log_variance.exp() + _SCVI_VARIANCE).log()
+        return self.mean(h), _within(log_variance, *_LOG_VARIANCE)
+
+    def latent_library(self, batch: Minibatch) -> torch.Tensor:
+        """Posterior mean of a latent library size (n), which is log-normal."""
+        h = batch.log1p_times(self.lib_size_weight) + batch.design @ self.lib_size_design + self.lib_size_bias
+        mean, log_variance = self.lib_size_head(torch.relu(h)).unbind(-1)
+        return (mean + 0.5 * (log_variance.exp() + _SCVI_VARIANCE)).exp()
+
+    def latent(self, gaussian: torch.Tensor) -> torch.Tensor:
+        """The Gaussian latent, or its softmax for the logistic normal."""
+        return torch.softmax(gaussian, -1) if self.config.latent_distribution == "ln" else gaussian
+
+    def features(self, z: torch.Tensor, design: torch.Tensor) -> torch.Tensor:
+        """What the loadings multiply: z itself, or the last hidden layer (n × width)."""
+        for block in self.hidden:
+            z = torch.relu(block(torch.cat([z, design], -1)))
+        return z
+
+    def decode(self, z: torch.Tensor, design: torch.Tensor) -> torch.Tensor:
+        """Logits of expression (n × genes)."""
+        logits = torch.addmm(self.intercept, self.features(z, design), self.loadings.T)
+        return logits.addmm_(design, self.design_effect) if design.shape[1] else logits
+
+    def sample_loadings(self, generator: torch.Generator) -> torch.Tensor:
+        """One draw of the loadings (the point itself where they have no posterior)."""
+        if not self.shrunken:
+            return self.loadings
+        noise = torch.randn(self.loadings.shape, generator=generator, device=self.loadings.device)
+        return torch.addcmul(self.loadings, noise, (0.5 * self.loadings_log_variance).exp())
+
+    def elbo(self, batch: Minibatch, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        """Reconstruction and KL of the latent, summed over the cells of a minibatch (scalars, nats)."""
+        c = self.config
+        mean, log_variance = self.encode(batch, generator)
+        noise = batch.random(torch.randn, c.n_latent, generator)
+        z = self.latent(torch.addcmul(mean, noise, (0.5 * log_variance).exp()))
+        features = self.features(z, batch.design)
+        weights = (self.sample_loadings(generator) if self.training else self.loadings).T
+        if c.n_design:
+            features, weights = torch.cat([features, batch.design], 1), torch.cat([weights, self.design_effect])
+        reconstruction = log_likelihood(
+            features, weights, self.intercept, self.log_theta, self.zero_logit, batch, c.gene_likelihood, c.closed
+        )
+        return reconstruction, kl_normal(mean, log_variance)
+
+    def penalty(self) -> torch.Tensor:
+        """What the parameters cost, once for all cells (scalar, nats).
+
+        The KL of the loadings, and a N(0, 1) prior on the effects of covariates.
+        """
+        parts = [kl_shrinkage(self.loadings, self.loadings_log_variance)] if self.shrunken else []
+        if self.config.n_design or not parts:
+            parts.append(0.5 * self.design_effect.square().sum())
+        return parts[0] if len(parts) == 1 else torch.stack(parts).sum()
+
+
+def refuse_surroundings() -> None:
+    """Refuse a process in which torch would hang, and what was told torch about every tensor, ours among them.
+
+    A forked process has none of the threads that torch believes to have, and would wait for them for ever.
+    """
+    if os.getpid() != _HOME and torch.get_num_threads() > 1:
+        raise RuntimeError(
+            "This is a forked process, in which torch would hang with several threads; start the worker afresh "
+            "('spawn', or a cluster of new processes), or call torch.set_num_threads(1) in it first."
+        )
+    dtype, device = torch.get_default_dtype(), _device_of_new_tensors()
+    half = any(torch.is_autocast_enabled(kind) for kind in ("cpu", "cuda"))
+    for wrong, found, remedy in (
+        (dtype != torch.float32, f"of {dtype}", "call torch.set_default_dtype(torch.float32)"),
+        (device.type != "cpu", f"on {device}", "call torch.set_default_device('cpu')"),
+        (half, "in half precision", "leave the block of torch.autocast"),
+    ):
+        if wrong:
+            raise RuntimeError(
+                f"torch must make new tensors of 32-bit numbers on the CPU, not {found}; {remedy} first."
+            )
+
+
+def weight_shapes(config: Config) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Shape and type of every parameter of a model, without the memory for it."""
+    with torch.device("meta"):
+        state = LDVAE(config, torch.Generator()).state_dict()
+    kind = {name: "float32" if value.is_floating_point() else "int64" for name, value in state.items()}
+    return {name: (tuple(value.shape), kind[name]) for name, value in state.items()}
+
+
+def _device_of_new_tensors() -> torch.device:
+    return torch.empty(0).device  # before torch 2.5, get_default_device() sees no `with torch.device(...)`
+
+
+def _linear(n_in: int, n_out: int, generator: torch.Generator) -> nn.Linear:
+    # skip_init and an explicit generator: the global random state is the user's, not ours
+    layer: nn.Linear = nn.utils.skip_init(nn.Linear, n_in, n_out, device=_device_of_new_tensors())
+    bound = n_in**-0.5
+    nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def _block(n_in: int, n_out: int, generator: torch.Generator) -> nn.Sequential:
+    linear = _linear(n_in, n_out, generator)
+    linear.bias.requires_grad_(False)
+    return nn.Sequential(linear, _norm(n_out))
+
+
+def _norm(width: int) -> nn.BatchNorm1d:
+    return nn.BatchNorm1d(width, momentum=0.05, eps=1e-3)
+
+
+def _dropout(x: torch.Tensor, rate: float, generator: torch.Generator | None, batch: Minibatch) -> torch.Tensor:
+    if rate == 0.0:
+        return x
+    keep = batch.random(torch.rand, x.shape[1], generator) >= rate
+    return x * (keep * (1 / (1 - rate)))

@@ -1,0 +1,1 @@
+"""Pictures of tables; the only wing that knows matplotlib."""

@@ -1,0 +1,102 @@
+"""What sets a population apart: its mean expression against that of the other populations."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from scipy.stats import norm
+
+from ..checks import shown
+from ..comparisons.differential import normal_equivalent
+from ..comparisons.moments import Group, Moments, moments, pool
+from ..counts.reader import Labels
+from ..fit.posterior import Cells, rebuild
+from ..fit.record import Fit
+from ..stats.replicates import moderated_contrast
+from ..stats.shrinkage import ash, simes
+from .populations import Program
+
+__all__ = ["between_programs"]
+
+_MIN_CELLS = 5  # of a population (or of a sample in it): the mean of fewer is no mean
+_MIN_COUNTS = 10.0  # of a gene in all populations compared
+
+
+def between_programs(
+    fit: Fit, cells: Cells, labels: Labels, samples: Labels | None, reference: list[str] | None, seed: int
+) -> list[Program]:
+    """Log mean expression of each population less the average over the reference populations, each counted alike.
+
+    Means are those of `moments.pool`: the model's, at the average batch, corrected by the counts. Their error is that
+    of other cells of the same populations or, with samples, of other samples (moderated t on the differences within
+    samples). The program's p-value combines those of the genes (Simes).
+
+    Parameters
+    ----------
+    reference
+        Names of populations; None: all others.
+    """
+    n_cells = np.array([(labels.codes == i).sum() for i in range(len(labels.levels))])
+    kept = [i for i in range(len(labels.levels)) if n_cells[i] >= _MIN_CELLS]
+    if len(kept) < 2:
+        raise ValueError(
+            f"`groupby` must have at least two populations of {_MIN_CELLS} cells, and {labels.key!r} has {len(kept)}."
+        )
+    if len(kept) < len(labels.levels):
+        small = [labels.levels[i] for i in range(len(labels.levels)) if i not in kept]
+        warnings.warn(f"Populations with fewer than {_MIN_CELLS} cells are left out: {shown(small)}.", stacklevel=4)
+    n_samples = 1 if samples is None else len(samples.levels)
+    codes = labels.codes * n_samples + (0 if samples is None else samples.codes)
+    codes[(labels.codes < 0) | (False if samples is None else samples.codes < 0)] = -1
+    found = moments(rebuild(fit), cells, codes, len(labels.levels) * n_samples, True, seed)
+    pooled = {i: pool(found, np.array([i])) for i in kept} if samples is None else {}
+    tested = found.sums["count"].sum(0) >= _MIN_COUNTS
+    programs = []
+    for i in kept:
+        others = [j for j in kept if j != i and (reference is None or labels.levels[j] in reference)]
+        if others:
+            effect, std = (
+                _by_cells(pooled[i], [pooled[j] for j in others])
+                if samples is None
+                else _by_samples(found, i, others, n_samples)
+            )
+            shrunk = ash(np.where(tested, effect, np.nan), std)
+            pvalue = simes(2 * norm.sf(np.abs(effect / std)[tested]))
+            program = Program(
+                population=labels.levels[i],
+                kind="between",
+                name="between",
+                loading=shrunk.mean,
+                std=shrunk.std,
+                lfsr=shrunk.lfsr,
+                tested=tested,
+                pvalue=pvalue,
+                ratio=float("nan"),
+                n_cells=int(n_cells[i]),
+                share=1.0,
+            )
+            programs.append(program)
+    return programs
+
+
+def _by_cells(own: Group, rest: list[Group]) -> tuple[np.ndarray, np.ndarray]:
+    effect = own.log_mean - np.mean([r.log_mean for r in rest], axis=0)
+    reference = np.sum([r.variance_if(effect < 0) for r in rest], axis=0) / len(rest) ** 2
+    return effect, np.sqrt(own.variance_if(effect > 0) + reference)
+
+
+def _by_samples(found: Moments, i: int, others: list[int], n_samples: int) -> tuple[np.ndarray, np.ndarray]:
+    differences = []
+    for s in range(n_samples):
+        present = [j for j in others if found.n[j * n_samples + s] >= _MIN_CELLS]
+        if found.n[i * n_samples + s] >= _MIN_CELLS and present:
+            means = [pool(found, np.array([j * n_samples + s])).log_mean for j in [i, *present]]
+            differences.append(means[0] - np.mean(means[1:], axis=0))
+    if len(differences) < 2:
+        raise ValueError(
+            f"`sample_key` must have at least two samples with {_MIN_CELLS} cells of each population and of another; "
+            f"one population has {len(differences)}; labels that tell samples apart are for differential_expression."
+        )
+    test = moderated_contrast(np.stack(differences), np.ones((len(differences), 1)), np.ones(1))
+    return np.asarray(test["effect"]), normal_equivalent(*(np.asarray(test[k]) for k in ("std", "statistic", "df")))

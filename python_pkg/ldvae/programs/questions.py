@@ -1,0 +1,178 @@
+"""The public functions that ask a fit about the programs of populations."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .. import checks
+from ..counts.reader import read_labels
+from ..fit.record import Fit, check_fit
+from ..tables import table, wide
+from .find import KINDS, Found, activity_columns, find_programs, loading_columns, program_columns
+
+__all__ = ["get_program_scores", "population_loadings", "population_programs"]
+
+
+def population_loadings(
+    fit: Fit,
+    adata: Any,
+    *,
+    groupby: str,
+    kind: str = "specific",
+    reference: Any = None,
+    sample_key: str | None = None,
+    n_programs: int = 3,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Loadings of each population: which genes make what it has of its own.
+
+    A linear decoder has one matrix of loadings, with the same ranking of genes in every population. What differs
+    between populations is where their cells lie, how they vary, and how their genes respond; `kind` says which is
+    asked:
+
+    * "between": what sets a population apart, its mean expression against that of the other populations;
+    * "within": every program that varies from cell to cell inside it, those it shares with others included;
+    * "specific": programs that vary inside it and, with less than half the variance, anywhere else;
+    * "deviation": genes that answer a shared program differently in it than in the other populations.
+
+    Programs within populations are learnt by a local count model: the factors of the fit give the shared programs,
+    each loading is learnt on one half of a population's cells and measured on the other, and no gene takes part in
+    the score that it is measured against. A shared program is called `shared_1`, ... in each population that has it,
+    also with some other genes there ("deviation" says which). Only programs that are called (see `population_programs`)
+    are listed.
+
+    Parameters
+    ----------
+    fit
+        The fit.
+    adata
+        Cells with counts of the fit's genes; they need not be the training cells.
+    groupby
+        Column of `adata.obs` with the populations; cells without a label take no part. If the populations were found by
+        clustering the same counts, "between" is too optimistic: clusters differ by construction.
+    kind
+        As above. "between" needs 5 cells of a population, the others 30.
+    reference
+        Populations to compare with ("between", "specific", "deviation"); all others if None.
+    sample_key
+        Column of `adata.obs` with the biological samples (donors). Differences between samples are then taken out of
+        the programs within populations, and are the error of "between".
+    n_programs
+        Most programs of a population's own to look for, one after the other.
+    seed
+        Of the halves of cells, folds of genes and, in populations of more than 3,000 cells, the subsample.
+
+    Returns
+    -------
+    DataFrame
+        `population, kind, program, gene, loading, std, lfsr, rank`; in each program the genes with lfsr below 0.05
+        first, strongest first, then the others. `loading` is in log2 units: per standard deviation of the program's
+        activity in the population or, for "between", of the change of mean expression. `std` is its posterior standard
+        deviation, `lfsr` the probability that its sign is wrong or that it is zero. Genes seen too rarely to be tested
+        are not listed.
+
+    Raises
+    ------
+    TypeError, ValueError
+        One sentence on the argument that is wrong.
+
+    References
+    ----------
+    Svensson et al. (2020), Bioinformatics 36(11), for the model; Stephens (2017), Biostatistics 18(2), for `lfsr`.
+    """
+    found = _programs(fit, adata, groupby, kind, reference, sample_key, n_programs, seed)
+    return table("population_loadings", loading_columns(found, fit.genes))
+
+
+def population_programs(
+    fit: Fit,
+    adata: Any,
+    *,
+    groupby: str,
+    kind: str = "specific",
+    reference: Any = None,
+    sample_key: str | None = None,
+    n_programs: int = 3,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Programs of each population, one row each: how strong, how sure, which genes.
+
+    Every program that was tested has a row, also those that are not called, so that each population has a p-value.
+
+    Parameters
+    ----------
+    fit, adata, groupby, kind, reference, sample_key, n_programs, seed
+        As in `population_loadings`.
+
+    Returns
+    -------
+    DataFrame
+        `population, kind, program`; `called`, whether `padj` is below 0.05 and the effect large enough to speak of
+        (within populations: five genes with lfsr below 0.05, and a tenth of the variance along the program beyond
+        counting noise; "specific": nor is it a shared program whose genes answer differently here); `variance`, sum of
+        squared loadings (log2²); `share` of the variance of all programs of the population ("within");
+        `ratio_to_reference`, variance of the activity here over its largest in another population ("specific"), or
+        squared amplitude relative to the others ("deviation"); `pval`: that genes vary together on cells that did not
+        teach the program ("within"), also that no other population has half of its variance ("specific"), or that any
+        gene differs ("between", "deviation"); `padj`, Benjamini–Hochberg over the table; `n_cells`; `n_genes` with lfsr
+        below 0.05; `top_up`, `top_down`, the strongest of them.
+    """
+    found = _programs(fit, adata, groupby, kind, reference, sample_key, n_programs, seed)
+    return table("population_programs", program_columns(found, fit.genes))
+
+
+def get_program_scores(
+    fit: Fit,
+    adata: Any,
+    *,
+    groupby: str,
+    kind: str = "specific",
+    reference: Any = None,
+    sample_key: str | None = None,
+    n_programs: int = 3,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Activity of each called program in each cell.
+
+    Parameters
+    ----------
+    fit, adata, groupby, kind, reference, sample_key, n_programs, seed
+        As in `population_loadings`; "deviation" has no activity of its own and is refused.
+
+    Returns
+    -------
+    DataFrame
+        `cell` and one column `<population>_<program>` each: standard deviations of the activity in that program's
+        population, scored in every cell of a population with a local model against its population's mean (NaN in
+        others); for "between", the position of a cell between the reference (0) and the population (1).
+    """
+    if checks.choice("kind", kind, KINDS) == "deviation":
+        raise ValueError(
+            "`kind` must be 'between', 'within' or 'specific' for scores; deviations have no activity of their own."
+        )
+    found = _programs(fit, adata, groupby, kind, reference, sample_key, n_programs, seed)
+    names, values = activity_columns(found, fit)
+    return wide("cell", found.cells.counts.cells, names, values)
+
+
+def _programs(fit: Fit, adata: Any, groupby: Any, kind: str, *arguments: Any) -> Found:
+    """The programs, with a warning where a population shares no batch with those that it is compared with."""
+    found = find_programs(check_fit(fit), adata, groupby, kind, *arguments)
+    key, labels = fit.config.batch_key, found.labels
+    if kind == "between" and key is not None:
+        batch = read_labels(adata, key, "batch_key")
+        seen = np.zeros((len(labels.levels), len(batch.levels)), dtype=bool)
+        seen[labels.codes[labels.codes >= 0], batch.codes[labels.codes >= 0]] = True
+        number = {p.population: labels.levels.index(p.population) for p in found.programs}
+        others = [labels.levels.index(name) for name in found.reference or number]
+        alone = [p for p, i in number.items() if not (seen[i] & seen[[j for j in others if j != i]].any(0)).any()]
+        if alone:
+            said = (
+                "Populations share no level of {} with those they are compared with, so their difference may be that of"
+            )
+            warnings.warn(f"{said.format(repr(key))} the batches: {checks.shown(alone)}.", stacklevel=3)
+    return found

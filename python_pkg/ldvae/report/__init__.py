@@ -1,0 +1,1 @@
+"""One HTML page that answers every question about a fit."""

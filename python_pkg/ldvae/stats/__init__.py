@@ -1,0 +1,1 @@
+"""Statistics on plain arrays: shrinkage, replicates, tests, rotations. numpy and scipy only."""
