@@ -39,5 +39,5 @@ def fit(simulated, settings):
 def each_path(request, monkeypatch):
     """Twice: by what is done on a CPU, and by what is done on a device, where no number may be waited for."""
     if request.param != "cpu":
-        for module in ("ldvae.counts.minibatches", "ldvae.model.objective", "ldvae.model.training"):
-            monkeypatch.setattr(f"{module}.on_cpu", lambda tensor: False)
+        for module in ("counts.minibatches", "model.link", "model.objective", "model.training"):
+            monkeypatch.setattr(f"ldvae.{module}.on_cpu", lambda tensor: False)

@@ -18,7 +18,7 @@ import ldvae
 from ldvae.fit import from_scvi as adapters
 from ldvae.fit.posterior import read_data, rebuild
 from ldvae.fit.record import check_fit
-from ldvae.model.objective import log_expression
+from ldvae.model.link import log_expression
 
 DATA = Path(__file__).parent / "data"
 

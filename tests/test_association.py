@@ -9,7 +9,7 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from ldvae.comparisons.association import associate
-from ldvae.counts.reader import Labels
+from ldvae.counts.labels import Labels
 from ldvae.stats.replicates import two_groups
 from ldvae.tables import table
 

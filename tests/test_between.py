@@ -10,7 +10,7 @@ import pytest
 
 from ldvae import population_loadings, population_programs
 from ldvae.comparisons.moments import moments, pool
-from ldvae.counts.reader import read_labels
+from ldvae.counts.labels import read_labels
 from ldvae.fit.posterior import read_data, rebuild
 from ldvae.programs.between import between_programs
 

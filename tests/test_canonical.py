@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from statsmodels.multivariate.factor_rotation import rotate_factors
 
-from ldvae.fit.canonical import canonical_basis, varimax
+from ldvae.fit.canonical import canonical_basis
+from ldvae.stats.rotations import varimax
 
 N_CELLS, N_GENES, K = 400, 120, 5
 

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from ldvae.counts.reader import Labels, _block_to_csr, read_cells, read_counts, read_labels, read_values
+from ldvae.counts.labels import Labels, read_cells, read_labels, read_values
+from ldvae.counts.reader import _block_to_csr, read_counts
 
 N_CELLS, N_GENES = 30, 12
 DENSE = np.random.default_rng(0).poisson(1.5, (N_CELLS, N_GENES))

@@ -12,7 +12,8 @@ import scipy.sparse as sp
 import torch
 from scipy.special import gammaln
 
-from ldvae.counts.minibatches import SparseCounts, design_columns, design_matrix
+from ldvae.counts.design import design_columns, design_matrix
+from ldvae.counts.minibatches import SparseCounts
 
 RNG = np.random.default_rng(0)
 DENSE = RNG.poisson(0.7, (40, 15)).astype(np.float32)

@@ -14,13 +14,15 @@ from scipy.stats import t as t_distribution
 
 from ldvae import differential_contributions, differential_expression, fit_ldvae
 from ldvae.comparisons import moments as moments_module
+from ldvae.comparisons.batches import BatchEffects
 from ldvae.comparisons.contributions import path_jacobian
-from ldvae.comparisons.differential import _posterior, contrast, normal_equivalent
-from ldvae.comparisons.moments import BatchEffects, Moments, moments, pool
+from ldvae.comparisons.differential import _posterior, contrast
+from ldvae.comparisons.moments import Moments, moments, pool
 from ldvae.comparisons.pairs import compare_pairs
 from ldvae.comparisons.plan import plan_comparisons
 from ldvae.fit.posterior import read_data, rebuild
 from ldvae.stats.shrinkage import ash
+from ldvae.stats.testing import normal_equivalent
 
 
 def simulate(seed, groups, n_genes=400, library=700, batch=None, own=None):

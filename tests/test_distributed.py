@@ -18,9 +18,9 @@ import ldvae
 from ldvae.counts.minibatches import SparseCounts
 from ldvae.counts.reader import read_counts
 from ldvae.machine import processes as distributed
-from ldvae.model.network import LDVAE, Config
-from ldvae.model.objective import LIKELIHOODS
-from ldvae.model.training import pick_device
+from ldvae.machine.device import pick_device
+from ldvae.model.config import LIKELIHOODS, Config
+from ldvae.model.network import LDVAE
 from support import PACKAGE, child
 
 DATA = """

@@ -10,7 +10,9 @@ from scipy import optimize, stats
 from torch.distributions import Normal, kl_divergence
 
 from ldvae.counts.minibatches import SparseCounts
-from ldvae.model.objective import LIKELIHOODS, kl_normal, kl_shrinkage, log_expression, log_likelihood
+from ldvae.model.config import LIKELIHOODS
+from ldvae.model.link import log_expression
+from ldvae.model.objective import kl_normal, kl_shrinkage, log_likelihood
 
 N_CELLS, N_GENES = 23, 17
 

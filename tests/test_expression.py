@@ -11,7 +11,7 @@ import torch
 import ldvae
 from ldvae.fit.expression import ExpectedExpression, average_expression, is_log_normal
 from ldvae.fit.posterior import read_data, rebuild
-from ldvae.model.objective import log_expression
+from ldvae.model.link import log_expression
 
 ROWS, N_DRAWS = np.array([3, 77, 400]), 20_000
 

@@ -15,7 +15,8 @@ from ldvae.fit import factors
 from ldvae.fit.canonical import canonical_basis
 from ldvae.fit.factors import describe_factors
 from ldvae.fit.posterior import linear_map
-from ldvae.model.network import LDVAE, Config
+from ldvae.model.config import Config
+from ldvae.model.network import LDVAE
 from ldvae.stats.shrinkage import ash, weighted_median
 
 N_CELLS, N_GENES, K = 1500, 80, 2

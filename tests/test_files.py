@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 import ldvae
 from ldvae.fit import record as fit_module
 from ldvae.machine.files import write_arrays
-from ldvae.model.network import Config
+from ldvae.model.config import Config
 from support import KILLED_SAVES, child, fingerprint_of_fit, is_sentence, mutations
 
 OLD = sorted((Path(__file__).parent / "data").glob("fit-*.safetensors"))

@@ -9,7 +9,8 @@ import torch
 
 import ldvae
 from ldvae.counts.minibatches import SparseCounts
-from ldvae.model.objective import LIKELIHOODS, log_likelihood
+from ldvae.model.config import LIKELIHOODS
+from ldvae.model.objective import log_likelihood
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 N, G = 200, 90

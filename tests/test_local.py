@@ -11,7 +11,8 @@ import torch
 from scipy.stats import kstest
 
 from ldvae.programs.activities import as_tensor, features, information_and_gradient, weighted_mean
-from ldvae.programs.local import N_FOLDS, Local, VarianceTest
+from ldvae.programs.evidence import VarianceTest
+from ldvae.programs.local import N_FOLDS, Local
 
 
 def draw(seed, loadings=None, n=300, n_genes=200, library=600.0, base=None, donors=None):

@@ -12,7 +12,8 @@ import torch
 
 from ldvae import fit_ldvae
 from ldvae.counts.minibatches import SparseCounts
-from ldvae.model.network import LDVAE, Config
+from ldvae.model.config import Config
+from ldvae.model.network import LDVAE
 from ldvae.model.objective import kl_normal, kl_shrinkage, log_likelihood
 
 COVARIATES = [{"key": "batch", "levels": ["a", "b"], "share": [0.5, 0.5]}, {"key": "age", "mean": 0.0, "std": 1.0}]

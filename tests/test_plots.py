@@ -19,7 +19,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from ldvae.plots.comparisons import plot_association, plot_differential_expression
-from ldvae.plots.programs import plot_history, plot_loadings, plot_programs
+from ldvae.plots.fits import plot_history, plot_loadings
+from ldvae.plots.programs import plot_programs
 from ldvae.tables import factor_names, table, wide
 
 MARKERS = (

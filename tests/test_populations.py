@@ -11,8 +11,12 @@ from ldvae import fit_ldvae, get_program_scores, population_loadings, population
 from ldvae.programs.activities import as_tensor
 from ldvae.programs.deviation import _amplitude, _center, deviation_programs
 from ldvae.programs.local import Local
-from ldvae.programs.populations import Program, Setting, call_programs, own_programs, within_programs
-from ldvae.programs.shared import Population, Shared
+from ldvae.programs.population import Population
+from ldvae.programs.program import Program, call_programs
+from ldvae.programs.setting import Setting
+from ldvae.programs.shared import Shared
+from ldvae.programs.specific import own_programs
+from ldvae.programs.within import within_programs
 
 SETTINGS = dict(n_latent=15, max_epochs=12, progress=False, device="cpu")
 

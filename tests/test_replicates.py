@@ -9,16 +9,16 @@ from scipy import stats
 from scipy.special import polygamma
 from statsmodels.multivariate.manova import MANOVA
 
-from ldvae.stats.replicates import (
+from ldvae.stats.moderation import (
     _fit_contrast,
     _trigamma_inverse,
-    compare,
     hotelling,
     hotelling_design,
     moderated_contrast,
     squeeze_variance,
-    two_groups,
 )
+from ldvae.stats.replicates import sample_design as compare
+from ldvae.stats.replicates import two_groups
 
 LEFT, RIGHT = ["a", "b", "c", "d"], ["e", "f", "g"]
 

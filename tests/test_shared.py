@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from ldvae import fit_ldvae, simulate_counts
-from ldvae.counts.reader import read_labels
+from ldvae.counts.labels import read_labels
 from ldvae.fit.posterior import read_data
 from ldvae.programs.local import Local
-from ldvae.programs.populations import prepare
-from ldvae.programs.shared import Population, agreement, candidate_programs, joint_diagonalizer
+from ldvae.programs.population import Population
+from ldvae.programs.setting import prepare
+from ldvae.programs.shared import agreement, candidate_programs
+from ldvae.stats.rotations import joint_diagonalizer
 
 
 def test_joint_diagonalizer_finds_the_planted_rotation():

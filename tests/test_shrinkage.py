@@ -9,16 +9,8 @@ from scipy.optimize import minimize
 from scipy.stats import norm
 from statsmodels.stats.multitest import multipletests
 
-from ldvae.stats.shrinkage import (
-    _grid,
-    _likelihood,
-    _mixture_weights,
-    _posterior,
-    ash,
-    bh,
-    posterior_fdr,
-    weighted_median,
-)
+from ldvae.stats.shrinkage import _grid, _likelihood, _mixture_weights, _posterior, ash, weighted_median
+from ldvae.stats.testing import bh, posterior_fdr
 
 
 def draw(seed: int, n: int = 2000, pi0: float = 0.9, shape: str = "normal") -> tuple[np.ndarray, ...]:

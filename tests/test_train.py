@@ -12,9 +12,11 @@ import torch
 from ldvae import fit_ldvae
 from ldvae.counts.minibatches import SparseCounts
 from ldvae.counts.reader import read_counts
+from ldvae.machine.device import pick_device
 from ldvae.model import training as train
-from ldvae.model.network import LDVAE, Config
-from ldvae.model.training import Schedule, pick_device, schedule_for
+from ldvae.model.config import Config
+from ldvae.model.network import LDVAE
+from ldvae.model.schedule import Schedule, one_cycle, schedule_for
 
 N_EPOCHS = 6
 
@@ -107,7 +109,7 @@ def test_both_penalties_grow_to_their_full_weight(start, monkeypatch):
 
 
 def test_the_learning_rate_rises_and_ends_near_zero():
-    rates = np.array([train._one_cycle(t) for t in np.linspace(0, 1, 1001)])
+    rates = np.array([one_cycle(t) for t in np.linspace(0, 1, 1001)])
     assert rates.argmax() == 100 and rates.max() == pytest.approx(1)
     assert rates[0] == pytest.approx(0.04) and rates[-1] == pytest.approx(1e-4)
     assert (np.diff(rates)[:100] > 0).all() and (np.diff(rates)[100:] < 0).all()

@@ -13,7 +13,8 @@ import ldvae
 from ldvae.counts.minibatches import SparseCounts
 from ldvae.fit.expression import ExpectedExpression
 from ldvae.model import training as train
-from ldvae.model.network import LDVAE, Config
+from ldvae.model.config import Config
+from ldvae.model.network import LDVAE
 from ldvae.model.objective import log_likelihood
 
 N_CELLS, N_GENES, K = 64, 700, 10

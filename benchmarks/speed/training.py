@@ -13,8 +13,9 @@ from timing import Row, counts, paired, quiet, spread, timed
 from ldvae.counts.minibatches import SparseCounts
 from ldvae.counts.reader import read_counts
 from ldvae.machine.arithmetic import sparse_product
-from ldvae.model.network import Config
-from ldvae.model.training import schedule_for, train
+from ldvae.model.config import Config
+from ldvae.model.schedule import schedule_for
+from ldvae.model.training import train
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "validity"))
 import heldout

@@ -76,7 +76,7 @@ def of_ldvae(train: ad.AnnData, shown: ad.AnnData, other: ad.AnnData, **settings
     """ldvae with its defaults, or with the number of factors of its peers."""
     from ldvae.fit.expression import latent_draw
     from ldvae.fit.posterior import read_data, rebuild
-    from ldvae.model.objective import log_expression
+    from ldvae.model.link import log_expression
 
     fit = ldvae.fit_ldvae(train, batch_key="batch", seed=0, progress=False, device="cpu", **settings)
     model, cells = rebuild(fit), read_data(fit, shown)

@@ -16,7 +16,8 @@ from .fit.questions import (
 from .fit.record import Fit, load_fit, save_fit
 from .fit.to_scanpy import add_ldvae
 from .plots.comparisons import plot_association, plot_differential_expression
-from .plots.programs import plot_history, plot_loadings, plot_programs
+from .plots.fits import plot_history, plot_loadings
+from .plots.programs import plot_programs
 from .programs.questions import get_program_scores, population_loadings, population_programs
 from .report.report import write_report
 

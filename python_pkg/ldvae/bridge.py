@@ -23,7 +23,7 @@ from anndata import AnnData
 
 from . import api
 from .fit.record import Fit
-from .model.network import Config
+from .model.config import Config
 
 __all__ = ["call", "pack_fit", "simulate", "unpack_fit"]
 

@@ -20,7 +20,7 @@ from safetensors.numpy import save_file
 
 import ldvae
 from ldvae.fit.posterior import read_data, rebuild
-from ldvae.model.objective import log_expression
+from ldvae.model.link import log_expression
 
 try:
     import scvi

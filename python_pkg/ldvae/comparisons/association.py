@@ -12,11 +12,12 @@ from scipy.stats import rankdata
 from scipy.stats import t as t_distribution
 
 from .. import checks
-from ..stats.replicates import compare, hotelling, hotelling_design, moderated_contrast
-from ..stats.shrinkage import bh
+from ..stats.moderation import hotelling, hotelling_design, moderated_contrast
+from ..stats.replicates import sample_design
+from ..stats.testing import bh
 
 if TYPE_CHECKING:
-    from ..counts.reader import Labels
+    from ..counts.labels import Labels
 
 __all__ = ["associate"]
 
@@ -237,7 +238,7 @@ def _sample_tests(
         y1, samples1 = means(count[:, level], sums[:, level])
         y2, samples2 = means(count.sum(1) - count[:, level], sums.sum(1) - sums[:, level])
         if min(len(samples1), len(samples2)) >= 2:
-            comparison = compare(y1, samples1, y2, samples2)
+            comparison = sample_design(y1, samples1, y2, samples2)
             _moderated(result, comparison.y, comparison.design, comparison.contrast)
             result.n_samples = comparison.n_samples
 
@@ -250,7 +251,7 @@ def _slopes(key: str, values: np.ndarray, used: np.ndarray, sample: Labels | Non
     if sample is not None:
         count = np.bincount(sample.codes[used])
         x = np.bincount(sample.codes[used], x)[count >= _MIN_CELLS] / count[count >= _MIN_CELLS]
-    # one standard deviation for the whole call, so that slopes compare between the levels of `within`
+    # one standard deviation for the whole call, so that slopes sample_design between the levels of `within`
     unit = float(x.std(ddof=1)) if x.size > 1 else 0.0
     if unit <= 1e-12 * np.abs(x).max(initial=0.0):
         what = "cells" if sample is None else f"samples of at least {_MIN_CELLS} cells"

@@ -11,7 +11,7 @@ from ..fit.expression import average_expression, batch_levels, latent_draw
 from ..fit.posterior import Cells, linear_map, rebuild
 from ..fit.record import Fit
 from ..model.network import LDVAE
-from ..stats.replicates import compare
+from ..stats.replicates import sample_design
 from .plan import Comparison, Plan, leave_out
 
 __all__ = ["contributions", "path_jacobian"]
@@ -115,7 +115,7 @@ def _sides(units: tuple[np.ndarray, ...], plan: Plan, comparison: Comparison) ->
     own = [plan.samples_of(group, units[0]) for group in groups]
     values = [np.array([np.concatenate(_pooled(units, u)) for u in samples.values()]) for samples in own]
     names = (comparison.group1, comparison.group2)
-    paired = compare(values[0], list(own[0]), values[1], list(own[1]), names).paired
+    paired = sample_design(values[0], list(own[0]), values[1], list(own[1]), names).paired
     shared = own[0].keys() & own[1].keys()
     used = [[not paired or sample in shared for sample in samples] for samples in own]
     ends = np.cumsum([values.shape[1] for values in units[1:-1]])

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtri
-from scipy.stats import norm
-from scipy.stats import t as t_distribution
 
-from ..counts.reader import Labels, read_labels
+from ..counts.labels import Labels, read_labels
 from ..fit.posterior import Cells, rebuild
 from ..fit.record import Fit
 from ..stats.replicates import two_groups
-from ..stats.shrinkage import ash, posterior_fdr, weighted_median
-from .moments import BatchEffects, Group, Moments, counted, moments, pool
+from ..stats.shrinkage import ash, weighted_median
+from ..stats.testing import log_odds, normal_equivalent, posterior_fdr
+from .batches import BatchEffects, split_units, warn_confounded
+from .moments import Group, Moments, counted, moments, pool
 from .pairs import compare_pairs
 from .plan import Comparison, Plan, leave_out
 
-__all__ = ["compare", "contrast", "log_odds", "normal_equivalent"]
+__all__ = ["compare", "contrast"]
 
 _MIN_COUNTS, _MIN_DETECTED = 10, 5  # a gene below either in both groups is not tested
 _NULL_PENALTY = 3.0  # milder than for loadings: calls ask for more than a non-zero change, and intervals are reported
@@ -41,11 +39,6 @@ class _Counted:
 
 
 _Observed = Group | _Counted
-
-
-def log_odds(probability: np.ndarray) -> np.ndarray:
-    """Natural log odds, finite at 0 and 1 (as scvi-tools' `bayes_factor`)."""
-    return np.log(probability + 1e-8) - np.log(1 - probability + 1e-8)
 
 
 def compare(
@@ -98,7 +91,7 @@ def compare_means(
     the mixture-prior empirical Bayes of `ash` over the genes of a comparison.
     """
     split = np.zeros(len(plan.codes), dtype=np.int64) if batch is None else batch.codes
-    cell_codes, parent, level = _split_units(plan.codes, split)
+    cell_codes, parent, level = split_units(plan.codes, split)
     found = moments(rebuild(fit), cells, cell_codes, len(parent), batch_correction, seed)
     effects = BatchEffects(found, parent, level) if batch is not None and batch_correction else None
     out = []
@@ -202,34 +195,6 @@ def is_tested(one: _Observed, two: _Observed) -> np.ndarray:
     return enough[0] | enough[1]
 
 
-def normal_equivalent(std: np.ndarray, statistic: np.ndarray, df: np.ndarray) -> np.ndarray:
-    """The standard error with which a normal test has the p-value of the t test."""
-    with np.errstate(invalid="ignore"):
-        z = -ndtri(np.maximum(t_distribution.sf(np.abs(statistic), df), 1e-300))
-        # both are linear near zero, with slopes the densities there
-        flat = np.abs(statistic) < 1e-3
-        return std * np.where(flat, norm.pdf(0) / t_distribution.pdf(0, df), np.abs(statistic) / np.where(flat, 1.0, z))
-
-
-def warn_confounded(plan: Plan, batch: Labels) -> None:
-    """Warn where two groups have no batch in common, so that no model can tell group from batch."""
-    n_units = len(plan.sample)
-    taken = plan.codes >= 0
-    seen = np.zeros((n_units, len(batch.levels)), dtype=bool)
-    seen[plan.codes[taken], batch.codes[taken]] = True
-    found = [
-        f"{c.group1} against {c.group2}" + ("" if c.within == "all" else f" in {c.within}")
-        for c in plan.comparisons
-        if not (seen[c.units1].any(0) & seen[c.units2].any(0)).any()
-    ]
-    if found:
-        which = ", ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
-        warnings.warn(
-            f"The groups share no level of {batch.key!r}, so their difference may be that of the batches: {which}.",
-            stacklevel=4,
-        )
-
-
 def _sample_means(found: Moments, plan: Plan, units: np.ndarray) -> tuple[np.ndarray, list[str]]:
     """Log2 mean expression of the samples with enough cells in a group (samples × genes), and their names."""
     samples = plan.samples_of(units, found.n)
@@ -269,15 +234,6 @@ def _posterior(effect: np.ndarray, std: np.ndarray, delta: float, fdr_target: fl
         "lfc_lower": lower - 1.96 * spread,
         "lfc_upper": upper + 1.96 * spread,
     }
-
-
-def _split_units(codes: np.ndarray, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Units by batch: the new unit of each cell (-1: none), and the old unit and batch of each new one."""
-    n_levels = int(batch.max()) + 1
-    used, inverse = np.unique(codes[codes >= 0] * n_levels + batch[codes >= 0], return_inverse=True)
-    new = np.full(len(codes), -1)
-    new[codes >= 0] = inverse
-    return new, used // n_levels, used % n_levels
 
 
 def _raw(one: _Observed, two: _Observed, means: list[np.ndarray]) -> Columns:

@@ -23,13 +23,13 @@ from ..machine.sparse import row_blocks
 from ..model.network import LDVAE
 from ..stats.shrinkage import weighted_median
 
-__all__ = ["BatchEffects", "Group", "Moments", "counted", "moments", "pool"]
+__all__ = ["HALF_COUNT", "Group", "Moments", "counted", "moments", "pool"]
 
 _CELLS_DECODED = 5000  # per unit; larger units decode a random subset, and count all cells
 _BLOCK = 200_000  # cells × genes worked on at a time: a megabyte, so that it stays in the cache
 _BLOCKS = 16  # whose counts are gathered at a time
 _ENTRIES = 1_000_000  # non-zeros that are counted at a time, or as many as there are sums
-_HALF = 0.5  # counts with which a group's own counts are drawn towards what the model expects
+HALF_COUNT = 0.5  # counts with which a group's own counts are drawn towards what the model expects
 _LEAST_DISPERSION = 0.1  # cells that are all alike have none, which says nothing about others
 _DISPERSION_COUNTS = 30.0  # counts' worth of belief that a gene's dispersion is that of the median gene
 
@@ -217,9 +217,9 @@ def pool(found: Moments, units: np.ndarray) -> Group:
     n = found.n[units].sum()
     s = {name: values[units].sum(0) for name, values in found.sums.items()}
     rho, mu, x = (np.maximum(s[name], 1e-30) for name in ("rho", "mu", "x"))
-    log_mean = np.log(rho / n) + np.log((s["count"] + _HALF) / (mu + _HALF))
+    log_mean = np.log(rho / n) + np.log((s["count"] + HALF_COUNT) / (mu + HALF_COUNT))
     cells = np.maximum(s["rho_draws"] / rho**2 - 1 / n, 0) * n / max(n - 1, 1) + s["left_open"] / rho**2
-    model = 1 / (s["count"] + _HALF) + s["mu_mu_theta"] / mu**2 + cells
+    model = 1 / (s["count"] + HALF_COUNT) + s["mu_mu_theta"] / mu**2 + cells
     # squared influences (rho/sum rho - 1/n) + (x/sum x - mu/sum mu), summed over the cells
     observed = s["rho_rho"] / rho**2 + s["x_x"] / x**2 + s["mu_mu"] / mu**2 - 1 / n
     observed = observed + 2 * (s["rho_x"] / (rho * x) - s["rho_mu"] / (rho * mu) - s["mu_x"] / (mu * x))
@@ -233,52 +233,10 @@ def pool(found: Moments, units: np.ndarray) -> Group:
         n=n,
         log_mean=log_mean,
         variance=variance,
-        rate_dispersion=variance * (s["count"] + _HALF),
+        rate_dispersion=variance * (s["count"] + HALF_COUNT),
         exposure=mu * n / rho,
         count=s["count"],
-        drop=np.log((s["count"] + _HALF) / (s["count"] - found.largest[units].max(0) + _HALF)),
+        drop=np.log((s["count"] + HALF_COUNT) / (s["count"] - found.largest[units].max(0) + HALF_COUNT)),
         detected=s["detected"] / n,
         share=s["share"] / n,
     )
-
-
-class BatchEffects:
-    """What the model's batch effects miss in each gene, and how well it is known.
-
-    The residual log ratios log(sum x / sum mu) of every unit (group in one batch) are fitted by weighted least squares
-    with an effect per group and one per batch, the latter with prior N(0, 1). Groups with other shares of the batches
-    are then compared as if they had the same.
-
-    Parameters
-    ----------
-    found
-        Moments of units that lie in one batch and one group each.
-    group, batch
-        Group and batch of each unit, numbers.
-    """
-
-    def __init__(self, found: Moments, group: np.ndarray, batch: np.ndarray) -> None:
-        n_genes = found.sums["count"].shape[1]
-        self.group, self.batch, self.n_levels = group, batch, int(batch.max()) + 1
-        units = [pool(found, np.array([u])) for u in range(len(found.n))]
-        self.precision = np.stack([(unit.count > 0) / np.maximum(unit.variance, 1e-12) for unit in units])
-        residual = np.log((found.sums["count"] + _HALF) / (found.sums["mu"] + _HALF))
-        information = np.tile(np.eye(self.n_levels), (n_genes, 1, 1))
-        score = np.zeros((n_genes, self.n_levels))
-        for g in np.unique(group):
-            own = np.flatnonzero(group == g)
-            w, level = self.precision[own], batch[own]
-            total = np.maximum(w.sum(0), 1e-12)
-            score[:, level] += (w * (residual[own] - (w * residual[own]).sum(0) / total)).T
-            information[:, level, level] += w.T
-            information[:, level[:, None], level] -= np.einsum("bg,cg->gbc", w, w / total)
-        self.covariance = np.linalg.inv(information)
-        self.effect = np.einsum("gbc,gc->bg", self.covariance, score)
-
-    def between(self, units1: np.ndarray, units2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What to take off the log ratio of two groups of units, and the variance of that (genes, natural log)."""
-        difference = np.zeros_like(self.effect)
-        for units, sign in ((units1, 1.0), (units2, -1.0)):
-            w = self.precision[units] + 1e-12
-            np.add.at(difference, self.batch[units], sign * w / w.sum(0))
-        return (difference * self.effect).sum(0), np.einsum("bg,gbc,cg->g", difference, self.covariance, difference)

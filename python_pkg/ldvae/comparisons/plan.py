@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from .. import checks
-from ..counts.reader import Labels, read_cells, read_labels
+from ..counts.labels import Labels, read_cells, read_labels
 from ..machine.memory import need_memory
 
 __all__ = ["Comparison", "Plan", "leave_out", "plan_comparisons", "row_numbers"]

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from .. import checks
-from ..counts.reader import read_labels, read_values
+from ..counts.labels import read_labels, read_values
 from ..fit.posterior import latent_moments, read_data, rebuild
 from ..fit.record import Fit, check_fit
 from ..tables import factor_names, table

@@ -1,4 +1,4 @@
-"""Counts, names and cell annotations out of an AnnData; the only reader of AnnData in the engine."""
+"""Counts out of an AnnData: sparse or dense, in memory or on disk, checked to be counts."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from .. import checks
 from ..checks import brief
 from ..machine.processes import ALONE, Ranks
 from ..machine.sparse import Gathered, among
+from .labels import check_anndata, read_values, unique_names
 
-__all__ = ["Counts", "Labels", "read_cells", "read_counts", "read_labels", "read_values"]
+__all__ = ["Counts", "read_counts"]
 
 _ROWS_AT_A_TIME = 4096
 _VALUES_AT_A_TIME = 1_000_000  # so that checking them takes no memory to speak of
@@ -48,45 +49,6 @@ class Counts:
     lib_size: np.ndarray
     closed: bool
     size_factor_scale: float | None = None
-
-
-@dataclass(frozen=True)
-class Labels:
-    """A categorical annotation of cells: `codes` index `levels`; -1 marks a cell without a label."""
-
-    key: str
-    levels: list[str]
-    codes: np.ndarray
-
-    def where(self, level: int) -> np.ndarray:
-        """Row numbers of the cells of one level."""
-        return np.flatnonzero(self.codes == level)
-
-    def take(self, rows: np.ndarray) -> Labels:
-        """The labels of some cells only; the levels stay."""
-        return Labels(self.key, self.levels, self.codes[rows])
-
-
-def _names(index: pd.Index, what: str, remedy: str) -> np.ndarray:
-    names = np.array([str(name) for name in index], dtype=object)
-    if not (found := pd.Index(names)).is_unique:
-        twice = found[found.duplicated()].unique()
-        raise ValueError(
-            f"`adata` has repeated {what} names ({checks.shown(twice)}); make them unique, e.g. by {remedy}."
-        )
-    return names
-
-
-def _anndata(adata: Any) -> AnnData:
-    if type(adata).__name__ == "MuData":
-        raise TypeError("`adata` must be an AnnData, not a MuData: give the modality with the counts, `mdata['rna']`.")
-    if not isinstance(adata, AnnData):
-        raise TypeError(f"`adata` must be an AnnData, not a {type(adata).__module__}.{type(adata).__name__}.")
-    if not isinstance(adata.obs, pd.DataFrame):
-        raise TypeError("`adata` must be in memory or backed, not read lazily: load it with `adata.to_memory()`.")
-    if adata.n_obs == 0 or adata.n_vars == 0:
-        raise ValueError(f"`adata` must have cells and genes, but has {adata.n_obs} and {adata.n_vars}.")
-    return adata
 
 
 def _source(adata: AnnData, layer: str | None) -> tuple[Any, str]:
@@ -214,9 +176,9 @@ def read_counts(
     TypeError, ValueError
         One sentence on what is wrong with the argument or the values.
     """
-    adata = _anndata(adata)
-    all_genes = _names(adata.var_names, "gene", "adata.var_names_make_unique()")
-    cells = _names(adata.obs_names, "cell", "adata.obs_names_make_unique()")
+    adata = check_anndata(adata)
+    all_genes = unique_names(adata.var_names, "gene", "adata.var_names_make_unique()")
+    cells = unique_names(adata.obs_names, "cell", "adata.obs_names_make_unique()")
     columns = _gene_columns(adata, genes, all_genes)
     source, where = _source(adata, layer)
     whole = isinstance(source, np.ndarray) or sp.issparse(source)
@@ -255,50 +217,3 @@ def read_counts(
     kept = all_genes if columns is None else all_genes[columns]
     closed = size_factor_key is None and len(kept) == len(all_genes)
     return Counts(matrix, cells, kept, library, closed, size_factor_scale)
-
-
-def read_cells(adata: Any) -> np.ndarray:
-    """Names of the cells."""
-    return _names(_anndata(adata).obs_names, "cell", "adata.obs_names_make_unique()")
-
-
-def _column(adata: Any, key: Any, argument: str) -> pd.Series:
-    obs = _anndata(adata).obs
-    if not isinstance(key, str):
-        raise TypeError(f"`{argument}` must be the name of a column of adata.obs, not {brief(key)}.")
-    if key not in obs:
-        there = checks.shown(obs.columns, 8) or "it has none"
-        raise ValueError(f"`{argument}` must name a column of adata.obs ({there}), not {brief(key)}.")
-    if list(obs.columns).count(key) > 1:
-        raise ValueError(f"`{argument}` must name one column of adata.obs, and several are called {brief(key)}.")
-    return obs[key]
-
-
-def read_labels(adata: Any, key: Any, argument: str) -> Labels:
-    """A column of `obs` as categories; unused levels are dropped, missing values get code -1."""
-    column = _column(adata, key, argument)
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        column = column.cat.remove_unused_categories()
-    else:
-        try:
-            column = column.astype("category")
-        except TypeError:  # lists, for example
-            raise TypeError(f"`{argument}`: the column {brief(key)} must hold words, numbers or categories.") from None
-    levels = [str(level) for level in column.cat.categories]
-    if not levels:
-        raise ValueError(f"`{argument}`: the column {brief(key)} has no labels.")
-    alike = pd.Index(levels).duplicated()
-    if alike.any():
-        twice = checks.shown(np.array(levels)[alike])
-        raise ValueError(f"`{argument}`: the column {brief(key)} has different labels that read alike: {twice}.")
-    return Labels(str(key), levels, column.cat.codes.to_numpy().astype(np.int64))
-
-
-def read_values(adata: Any, key: Any, argument: str) -> np.ndarray | Labels:
-    """A column of `obs`: numbers as a float64 array (missing: NaN), anything else as `Labels`."""
-    column = _column(adata, key, argument)
-    if pd.api.types.is_complex_dtype(column.dtype):
-        raise TypeError(f"`{argument}`: the column {brief(key)} must hold real numbers, not complex ones.")
-    if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype):
-        return column.to_numpy(dtype=np.float64, na_value=np.nan)
-    return read_labels(adata, key, argument)

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Canonical", "canonical_basis", "varimax"]
+from ..stats.rotations import varimax
+
+__all__ = ["Canonical", "canonical_basis"]
 
 _CELLS_AT_A_TIME = 10_000
 _ACTIVE_KL = 0.1  # nats per cell that a factor must carry about the cells to count as supported
@@ -26,20 +28,6 @@ class Canonical:
     center: np.ndarray
     kl: np.ndarray
     active: np.ndarray
-
-
-def varimax(loadings: np.ndarray, n_iter: int = 500, tolerance: float = 1e-8) -> np.ndarray:
-    """The orthogonal rotation (K × K) that makes the columns of `loadings @ rotation` as sparse as it can."""
-    rotation = np.eye(loadings.shape[1])
-    previous = 0.0
-    for _ in range(n_iter):
-        rotated = loadings @ rotation
-        left, singular, right = np.linalg.svd(loadings.T @ (rotated**3 - rotated * (rotated**2).mean(0)))
-        rotation = left @ right
-        if singular.sum() <= previous * (1 + tolerance):
-            break
-        previous = singular.sum()
-    return rotation
 
 
 def canonical_basis(loadings: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> Canonical:

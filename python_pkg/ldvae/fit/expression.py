@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from ..machine.arithmetic import exp_
+from ..model.link import LOG_RHO_MAX, exp_and_sum, log_expression
 from ..model.network import LDVAE
-from ..model.objective import LOG_RHO_MAX, exp_and_sum, log_expression
 from .posterior import Cells
 
 __all__ = [

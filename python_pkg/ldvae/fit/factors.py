@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from ..counts.minibatches import Minibatch, SparseCounts
+from ..model.link import log_expression
 from ..model.network import LDVAE
-from ..model.objective import log_expression
 from ..stats.shrinkage import ash, weighted_median
 from .canonical import Canonical, canonical_basis
 from .posterior import latent_moments, linear_map

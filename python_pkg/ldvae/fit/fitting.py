@@ -9,13 +9,16 @@ import numpy as np
 import torch
 
 from .. import checks
-from ..counts.minibatches import SparseCounts, design_columns, design_matrix
+from ..counts.design import design_columns, design_matrix
+from ..counts.minibatches import SparseCounts
 from ..counts.reader import Counts, read_counts
+from ..machine.device import pick_device
 from ..machine.memory import need_memory
 from ..machine.processes import Ranks, join
 from ..machine.sparse import sums_of_rows
-from ..model.network import CHOICES, Config
-from ..model.training import pick_device, schedule_for, train, training_bytes
+from ..model.config import CHOICES, Config
+from ..model.schedule import schedule_for, training_bytes
+from ..model.training import train
 from ..version import VERSION
 from .factors import describe_factors
 from .posterior import encode

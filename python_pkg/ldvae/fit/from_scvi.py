@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..counts.labels import read_cells
 from ..counts.minibatches import SparseCounts
-from ..counts.reader import read_cells, read_counts
-from ..model.network import Config
-from ..model.objective import LIKELIHOODS
+from ..counts.reader import read_counts
+from ..model.config import LIKELIHOODS, Config
 from ..version import VERSION
 from . import scvi_weights
 from .factors import describe_factors

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..counts.minibatches import SparseCounts, design_matrix
+from ..counts.design import design_matrix
+from ..counts.minibatches import SparseCounts
 from ..counts.reader import Counts, read_counts
-from ..model.network import LDVAE, refuse_surroundings
-from ..model.objective import log_expression
+from ..machine.device import refuse_surroundings
+from ..model.link import log_expression
+from ..model.network import LDVAE
 from .record import Fit
 
 __all__ = ["Cells", "design_offset", "encode", "latent_moments", "linear_map", "log_rho", "read_data", "rebuild"]

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from .. import checks
-from ..counts.reader import read_cells
+from ..counts.labels import read_cells
 from ..machine.files import replacing
 from ..machine.memory import need_memory
 from ..tables import factor_names, table, wide

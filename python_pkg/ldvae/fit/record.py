@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,7 +12,8 @@ import numpy as np
 from .. import checks
 from ..machine.files import DamagedFile, read_arrays, write_arrays
 from ..machine.processes import is_first
-from ..model.network import CHOICES, Config, weight_shapes
+from ..model.config import Config, is_valid
+from ..model.network import weight_shapes
 
 __all__ = ["Fit", "check_fit", "load_fit", "save_fit"]
 
@@ -172,7 +172,7 @@ def _strings(values: Any) -> list[str]:
 def _consistent(fit: Fit) -> Fit:
     """The fit, if its settings are those of a model and every array has the shape and type that they ask for."""
     c, n, g, k = fit.config, len(fit.cells), len(fit.genes), fit.config.n_latent
-    if not _is_config(c) or c.n_genes != g:
+    if not is_valid(c) or c.n_genes != g:
         raise DamagedFile("its settings are not those of a model")
     numbers = ("seed", "best_epoch", "batch_size", "max_epochs")
     if not all(type(fit.info.get(v, 0)) is int for v in numbers) or not all(
@@ -199,38 +199,3 @@ def _consistent(fit: Fit) -> Fit:
     if wrong:
         raise DamagedFile(f"its part {checks.brief(wrong[0])} is not that of such a model")
     return fit
-
-
-def _is_config(c: Config) -> bool:
-    whole = {"n_genes": 2**31, "n_latent": 1000, "n_hidden": 2**31, "n_layers": 20}
-    words = (c.layer, c.batch_key, c.size_factor_key)
-    return (
-        all(type(getattr(c, name)) is int and 1 <= getattr(c, name) <= most for name, most in whole.items())
-        and all(getattr(c, name) in choices for name, choices in CHOICES.items())
-        and all(word is None or isinstance(word, str) for word in words)
-        and isinstance(c.closed, bool)
-        and _is_number(c.dropout_rate)
-        and (c.size_factor_scale is None or _is_number(c.size_factor_scale))
-        and isinstance(c.covariates, list)
-        and all(_is_covariate(column) for column in c.covariates)
-    )
-
-
-def _is_covariate(column: Any) -> bool:
-    if not isinstance(column, dict) or not isinstance(column.get("key"), str):
-        return False
-    if set(column) == {"key", "mean", "std"}:
-        return _is_number(column["mean"]) and _is_number(column["std"]) and column["std"] > 0
-    levels, share = column.get("levels"), column.get("share")
-    return (
-        set(column) == {"key", "levels", "share"}
-        and isinstance(levels, list)
-        and isinstance(share, list)
-        and len(levels) == len(share) > 0
-        and all(isinstance(level, str) for level in levels)
-        and all(_is_number(value) for value in share)
-    )
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..counts.minibatches import design_matrix
-from ..model.network import LDVAE, Config
-from ..model.objective import log_expression
+from ..counts.design import design_matrix
+from ..model.config import Config
+from ..model.link import log_expression
+from ..model.network import LDVAE
 from .posterior import Cells
 
 __all__ = ["covariates", "decoder", "encoder", "initial", "zero_logit"]

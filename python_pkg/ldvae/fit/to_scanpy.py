@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from .. import checks
-from ..counts.reader import read_cells, read_labels
+from ..counts.labels import read_cells, read_labels
 from ..tables import factor_names
 from .questions import get_latent
 from .record import Fit, check_fit

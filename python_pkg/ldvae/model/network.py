@@ -1,64 +1,22 @@
-"""The model: what is fitted (`Config`) and the variational autoencoder with a linear decoder (`LDVAE`)."""
+"""The variational autoencoder with a linear decoder (`LDVAE`)."""
 
 from __future__ import annotations
-
-import os
-from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import nn
 
 from ..counts.minibatches import Minibatch
-from .objective import LIKELIHOODS, kl_normal, kl_shrinkage, log_likelihood
+from ..machine.device import device_of_new_tensors
+from .config import Config
+from .objective import kl_normal, kl_shrinkage, log_likelihood
 
-__all__ = ["CHOICES", "LDVAE", "Config", "refuse_surroundings", "weight_shapes"]
-
-_HOME = os.getpid()  # the process that imported torch
-
-# What `Config` may say in words.
-CHOICES: dict[str, tuple[str, ...]] = {
-    "gene_likelihood": tuple(LIKELIHOODS),
-    "latent_distribution": ("normal", "ln"),
-    "decoder": ("linear", "nonlinear"),
-    "loadings_prior": ("ard", "none"),
-    "encoder": ("ldvae", "scvi"),
-    "lib_size": ("observed", "latent"),
-}
+__all__ = ["LDVAE", "weight_shapes"]
 
 _LOG_THETA = (-5.0, 7.0)  # inverse dispersion between 0.007 and 1,100: bounded, yet beyond what counts can tell
 _LOG_VARIANCE = (-8.0, 2.0)
 _SCVI_VARIANCE = 1e-4  # what the encoders of scvi-tools add to a variance
 
 _within = nn.functional.hardtanh  # clamp, but its gradient is one operation, not five
-
-
-@dataclass(frozen=True)
-class Config:
-    """Everything that defines a fit, as plain data."""
-
-    n_genes: int
-    n_latent: int = 30
-    n_hidden: int = 128
-    n_layers: int = 1
-    dropout_rate: float = 0.1
-    gene_likelihood: str = "nb"
-    latent_distribution: str = "normal"
-    decoder: str = "linear"
-    loadings_prior: str = "ard"
-    closed: bool = True
-    layer: str | None = None
-    batch_key: str | None = None
-    size_factor_key: str | None = None
-    size_factor_scale: float | None = None
-    covariates: list[dict[str, Any]] = field(default_factory=list)
-    encoder: str = "ldvae"  # "scvi" where the weights are those of a model of scvi-tools
-    lib_size: str = "observed"  # "latent" there, if library sizes came from an encoder
-
-    @property
-    def n_design(self) -> int:
-        """Columns of the design matrix."""
-        return sum(len(c["levels"]) if "levels" in c else 1 for c in self.covariates)
 
 
 class LDVAE(nn.Module):
@@ -185,29 +143,6 @@ class LDVAE(nn.Module):
         return parts[0] if len(parts) == 1 else torch.stack(parts).sum()
 
 
-def refuse_surroundings() -> None:
-    """Refuse a process in which torch would hang, and what was told torch about every tensor, ours among them.
-
-    A forked process has none of the threads that torch believes to have, and would wait for them for ever.
-    """
-    if os.getpid() != _HOME and torch.get_num_threads() > 1:
-        raise RuntimeError(
-            "This is a forked process, in which torch would hang with several threads; start the worker afresh "
-            "('spawn', or a cluster of new processes), or call torch.set_num_threads(1) in it first."
-        )
-    dtype, device = torch.get_default_dtype(), _device_of_new_tensors()
-    half = any(torch.is_autocast_enabled(kind) for kind in ("cpu", "cuda"))
-    for wrong, found, remedy in (
-        (dtype != torch.float32, f"of {dtype}", "call torch.set_default_dtype(torch.float32)"),
-        (device.type != "cpu", f"on {device}", "call torch.set_default_device('cpu')"),
-        (half, "in half precision", "leave the block of torch.autocast"),
-    ):
-        if wrong:
-            raise RuntimeError(
-                f"torch must make new tensors of 32-bit numbers on the CPU, not {found}; {remedy} first."
-            )
-
-
 def weight_shapes(config: Config) -> dict[str, tuple[tuple[int, ...], str]]:
     """Shape and type of every parameter of a model, without the memory for it."""
     with torch.device("meta"):
@@ -216,13 +151,9 @@ def weight_shapes(config: Config) -> dict[str, tuple[tuple[int, ...], str]]:
     return {name: (tuple(value.shape), kind[name]) for name, value in state.items()}
 
 
-def _device_of_new_tensors() -> torch.device:
-    return torch.empty(0).device  # before torch 2.5, get_default_device() sees no `with torch.device(...)`
-
-
 def _linear(n_in: int, n_out: int, generator: torch.Generator) -> nn.Linear:
     # skip_init and an explicit generator: the global random state is the user's, not ours
-    layer: nn.Linear = nn.utils.skip_init(nn.Linear, n_in, n_out, device=_device_of_new_tensors())
+    layer: nn.Linear = nn.utils.skip_init(nn.Linear, n_in, n_out, device=device_of_new_tensors())
     bound = n_in**-0.5
     nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
     nn.init.zeros_(layer.bias)

@@ -13,20 +13,13 @@ from typing import Any
 import torch
 
 from ..counts.minibatches import Minibatch
-from ..machine.arithmetic import exp, exp_, log_, on_cpu
+from ..machine.arithmetic import exp_, log_, on_cpu
+from .link import LOG_RHO_MAX, exp_and_sum
 
-__all__ = ["LIKELIHOODS", "LOG_RHO_MAX", "exp_and_sum", "kl_normal", "kl_shrinkage", "log_expression", "log_likelihood"]
+__all__ = ["kl_normal", "kl_shrinkage", "log_likelihood"]
 
-LIKELIHOODS = ("nb", "zinb", "poisson")
 _TABLE = 16  # counts up to here are looked up: they need no gamma function
 _BLOCK = 300_000  # cells × genes worked on at a time on a CPU: about a megabyte, so that it stays in the cache
-_EXTREME = 40.0  # |log| of a sum of exponentials up to which single precision loses nothing that matters
-LOG_RHO_MAX = 5.0  # only without softmax: keeps exp() finite far outside any plausible expression
-
-
-def log_expression(logits: torch.Tensor, closed: bool) -> torch.Tensor:
-    """log rho (n × genes): a softmax where the modelled genes are the whole library, else the logits."""
-    return torch.log_softmax(logits, -1) if closed else logits.clamp(max=LOG_RHO_MAX)
 
 
 def log_likelihood(
@@ -121,18 +114,6 @@ class _Totals:
         """By log theta and the zero logit; None for what the likelihood does not have."""
         d_log_theta = None if self.likelihood == "poisson" else self.d_theta * self.theta
         return d_log_theta, self.d_zero if self.likelihood == "zinb" else None
-
-
-def exp_and_sum(score: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | float]:
-    """exp(score - shift), log of its sum per cell, and the shift: the largest score, but 0 where none is extreme."""
-    if on_cpu(score):
-        found = exp(score)
-        log_sum = found.sum(-1, keepdim=True).log()
-        if log_sum.abs().max() < _EXTREME:
-            return found, log_sum, 0.0
-    shift = score.amax(-1, keepdim=True)
-    found = exp_(score - shift)
-    return found, found.sum(-1, keepdim=True).log(), shift
 
 
 def _dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from .. import checks
-from .programs import check_axes, check_known, check_table, load_drawing
+from .arguments import check_axes, check_known, check_table, load_drawing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

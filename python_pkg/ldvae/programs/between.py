@@ -8,14 +8,14 @@ import numpy as np
 from scipy.stats import norm
 
 from ..checks import shown
-from ..comparisons.differential import normal_equivalent
 from ..comparisons.moments import Group, Moments, moments, pool
-from ..counts.reader import Labels
+from ..counts.labels import Labels
 from ..fit.posterior import Cells, rebuild
 from ..fit.record import Fit
-from ..stats.replicates import moderated_contrast
-from ..stats.shrinkage import ash, simes
-from .populations import Program
+from ..stats.moderation import moderated_contrast
+from ..stats.shrinkage import ash
+from ..stats.testing import normal_equivalent, simes
+from .program import Program
 
 __all__ = ["between_programs"]
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import norm
 
-from ..stats.shrinkage import ash, simes, weighted_median
+from ..stats.shrinkage import ash, weighted_median
+from ..stats.testing import simes
 from .activities import as_tensor
-from .populations import Program, Setting, plausible
-from .shared import RELIABLE, Population, agreement
+from .population import Population
+from .program import Program, plausible
+from .setting import Setting
+from .shared import RELIABLE, agreement
 
 __all__ = ["deviation_programs"]
 

@@ -1,9 +1,8 @@
-"""All programs of one kind, remembered with the fit, and as the columns of tables."""
+"""All programs of one kind, remembered with the fit."""
 
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,26 +11,19 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from .. import checks
-from ..counts.reader import Labels, read_labels
-from ..fit.posterior import Cells, latent_moments, read_data, rebuild
+from ..counts.labels import Labels, read_labels
+from ..fit.posterior import Cells, read_data
 from ..fit.record import Fit
 from .between import between_programs
 from .deviation import deviation_programs
-from .populations import (
-    MIN_CELLS,
-    Program,
-    Setting,
-    call_programs,
-    own_programs,
-    prepare,
-    program_activity,
-    within_programs,
-)
+from .program import Program, call_programs
+from .setting import MIN_CELLS, Setting, prepare
+from .specific import own_programs
+from .within import within_programs
 
-__all__ = ["KINDS", "Found", "activity_columns", "find_programs", "loading_columns", "program_columns"]
+__all__ = ["KINDS", "Found", "find_programs"]
 
 KINDS = ("between", "within", "specific", "deviation")
-_TOP = 5  # genes named on either side of a program
 
 
 @dataclass(frozen=True)
@@ -128,78 +120,3 @@ def _fingerprint(cells: Cells, labels: Labels, samples: Labels | None, arguments
     for array in arrays:
         digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
-
-
-def loading_columns(found: Found, genes: np.ndarray) -> dict[str, Any]:
-    """Called programs, long: one row per tested gene: those with lfsr below 0.05 by strength, then the others."""
-    parts = []
-    for program in [p for p, called in zip(found.programs, found.called, strict=True) if called]:
-        tested = np.flatnonzero(program.tested)
-        # genes beyond doubt first: the shrunken estimate of a rare gene can be large and mean little
-        order = tested[np.lexsort((-np.abs(program.loading[tested]), program.lfsr[tested] >= 0.05))]
-        parts.append((program, order))
-
-    def column(values: list[Any], dtype: type) -> np.ndarray:
-        return np.concatenate([np.empty(0, dtype), *values])
-
-    return {
-        "population": column([[p.population] * len(o) for p, o in parts], object),
-        "kind": column([[p.kind] * len(o) for p, o in parts], object),
-        "program": column([[p.name] * len(o) for p, o in parts], object),
-        "gene": column([genes[o] for _, o in parts], object),
-        "loading": column([p.loading[o] / math.log(2) for p, o in parts], float),
-        "std": column([p.std[o] / math.log(2) for p, o in parts], float),
-        "lfsr": column([p.lfsr[o] for p, o in parts], float),
-        "rank": column([np.arange(1, len(o) + 1) for _, o in parts], int),
-    }
-
-
-def program_columns(found: Found, genes: np.ndarray) -> dict[str, Any]:
-    """Every program that was tested, one row each."""
-    programs = found.programs
-    return {
-        "population": [p.population for p in programs],
-        "kind": [p.kind for p in programs],
-        "program": [p.name for p in programs],
-        "called": found.called,
-        "variance": [float((p.loading**2).sum()) / math.log(2) ** 2 for p in programs],
-        "share": [p.share for p in programs],
-        "ratio_to_reference": [p.ratio for p in programs],
-        "pval": [p.pvalue for p in programs],
-        "padj": found.padj,
-        "n_cells": [p.n_cells for p in programs],
-        "n_genes": [p.n_genes for p in programs],
-        "top_up": [_top(p, genes, 1.0) for p in programs],
-        "top_down": [_top(p, genes, -1.0) for p in programs],
-    }
-
-
-def _top(program: Program, genes: np.ndarray, sign: float) -> str:
-    clear = np.flatnonzero(program.tested & (program.lfsr < 0.05) & (sign * program.loading > 0))
-    return ", ".join(genes[clear[np.argsort(-np.abs(program.loading[clear]), kind="stable")][:_TOP]])
-
-
-def activity_columns(found: Found, fit: Fit) -> tuple[list[str], np.ndarray]:
-    """Column names `<population>_<program>` and the activity of every called program in every cell."""
-    called = [p for p, yes in zip(found.programs, found.called, strict=True) if yes]
-    names = [f"{p.population}_{p.name}" for p in called]
-    values = [
-        program_activity(found.setting, p, found.cells, found.labels, fit)
-        if found.setting
-        else _position(found, p, fit)
-        for p in called
-    ]
-    return names, np.stack(values, 1) if values else np.zeros((len(found.labels.codes), 0))
-
-
-def _position(found: Found, program: Program, fit: Fit) -> np.ndarray:
-    """Where a cell lies between the reference (0) and the population (1), along what sets the population apart."""
-    z, _ = latent_moments(rebuild(fit), found.cells.mean, found.cells.variance)
-    along = ((z - fit.factors["center"]) @ fit.factors["rotation"]) @ (fit.factors["loadings"].T @ program.loading)
-    labels = found.labels
-    own = labels.levels.index(program.population)
-    others = [
-        i for i, name in enumerate(labels.levels) if i != own and (found.reference is None or name in found.reference)
-    ]
-    start = np.mean([along[labels.where(i)].mean() for i in others])
-    return (along - start) / (along[labels.where(own)].mean() - start)

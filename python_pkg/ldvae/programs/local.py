@@ -19,14 +19,13 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from scipy.stats import chi2
 from torch import Tensor
 
 from ..machine.arithmetic import exp_, narrow_product
-from ..stats.shrinkage import Shrunk, ash, weighted_median
 from .activities import Scores, as_tensor, features, information_and_gradient, posterior_scores, weighted_mean
+from .evidence import Slopes, VarianceTest
 
-__all__ = ["Local", "Slopes", "VarianceTest"]
+__all__ = ["Local"]
 
 N_FOLDS = 5
 _STEPS = 4  # Fisher scoring steps
@@ -40,49 +39,6 @@ def _blocks(n: int, width: int) -> list[slice]:
     """The first axis of an n × width array in pieces that fit into the cache."""
     step = max(1, _BLOCK // max(width, 1))
     return [slice(start, start + step) for start in range(0, n, step)]
-
-
-@dataclass(frozen=True)
-class Slopes:
-    """Regression of every gene on activities: `slope`, `se` (genes × q) and the intercepts (genes)."""
-
-    slope: np.ndarray
-    se: np.ndarray
-    intercept: Tensor
-
-    def shrunk(self, j: int) -> Shrunk:
-        """Column j, centred at its precision-weighted median (what all genes share is composition) and shrunk."""
-        return ash(self.centred(j), self.se[:, j])
-
-    def centred(self, j: int) -> np.ndarray:
-        """Column j less its precision-weighted median."""
-        slope, se = self.slope[:, j], self.se[:, j]
-        # the floor keeps a few deeply counted genes from setting the centre alone
-        return slope - weighted_median(slope, 1 / (se**2 + 0.02**2))
-
-
-@dataclass(frozen=True)
-class VarianceTest:
-    """Does a loading learnt elsewhere make genes vary together here? `ratio` is about 1 if they vary independently."""
-
-    ratio: float
-    df: float
-
-    @staticmethod
-    def combine(tests: list[VarianceTest]) -> VarianceTest:
-        """Of independent halves."""
-        df = sum(t.df for t in tests)
-        return VarianceTest(sum(t.ratio * t.df for t in tests) / df if df else 1.0, df)
-
-    @property
-    def pvalue(self) -> float:
-        """Chance of at least this ratio if genes vary independently given the model."""
-        return float(chi2.sf(self.ratio * self.df, self.df)) if self.df else 1.0
-
-    @property
-    def excess(self) -> float:
-        """Share of the variance along the loading that is not counting noise."""
-        return max(0.0, 1 - 1 / max(self.ratio, 1e-9))
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 
 from .. import checks
-from ..counts.reader import read_labels
+from ..counts.labels import read_labels
 from ..fit.record import Fit, check_fit
 from ..tables import table, wide
-from .find import KINDS, Found, activity_columns, find_programs, loading_columns, program_columns
+from .columns import loading_columns, program_columns
+from .find import KINDS, Found, find_programs
+from .scores import activity_columns
 
 __all__ = ["get_program_scores", "population_loadings", "population_programs"]
 

@@ -13,21 +13,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..fit.canonical import varimax
+from ..stats.rotations import joint_diagonalizer, varimax
 from ..stats.shrinkage import ash
 from .activities import as_tensor
-from .local import Local, Slopes
+from .evidence import Slopes
+from .local import Local
+from .population import Population
+from .program import heavier_tail
 
-__all__ = [
-    "RELIABLE",
-    "Population",
-    "Shared",
-    "agreement",
-    "candidate_programs",
-    "find_shared",
-    "heavier_tail",
-    "joint_diagonalizer",
-]
+__all__ = ["RELIABLE", "Shared", "agreement", "candidate_programs", "find_shared"]
 
 _CELLS = 600  # per population: settles which programs are active and their slopes
 RELIABLE = 0.7  # share of the variance of a score that is not noise
@@ -37,28 +31,6 @@ _GENES = 5  # that make a program
 _OWN = 0.5  # of a direction's variance in one population (all counted alike): its own
 _MOST = 16  # candidates: beyond these the within-population variance is noise in all data seen
 _INFORMED = 0.2  # share of the variance along a direction that is the cells' and not their posteriors'
-
-
-@dataclass(frozen=True)
-class Population:
-    """One population: its rows in the data, the genes seen often enough in it, and its local model on those genes."""
-
-    name: str
-    rows: np.ndarray
-    genes: np.ndarray
-    local: Local
-
-    def sample(self, n: int, seed: int) -> Local:
-        """The local model of at most `n` of its cells."""
-        if len(self.rows) <= n:
-            return self.local
-        return self.local.cells(np.sort(np.random.default_rng(seed).permutation(len(self.rows))[:n]))
-
-    def spread(self, values: np.ndarray, n_genes: int, missing: float) -> np.ndarray:
-        """Values of its own genes among those of all."""
-        out = np.full(n_genes, missing)
-        out[self.genes] = values
-        return out
 
 
 @dataclass(frozen=True)
@@ -73,34 +45,6 @@ class Shared:
     std: np.ndarray
     active: np.ndarray
     without: list[np.ndarray]
-
-
-def joint_diagonalizer(matrices: np.ndarray, n_sweeps: int = 100, tolerance: float = 1e-10) -> np.ndarray:
-    """The rotation (r × r) in whose basis symmetric `matrices` (m × r × r) are as diagonal as they can be together.
-
-    References
-    ----------
-    Cardoso & Souloumiac (1996), Jacobi angles for simultaneous diagonalization. SIAM J. Matrix Anal. Appl. 17(1).
-    """
-    a, r = np.array(matrices, dtype=np.float64), matrices.shape[-1]
-    rotation = np.eye(r)
-    for _ in range(n_sweeps):
-        largest = 0.0
-        for p in range(r - 1):
-            for q in range(p + 1, r):
-                h = np.stack([a[:, p, p] - a[:, q, q], a[:, p, q] + a[:, q, p]])
-                g = h @ h.T
-                on, off = g[0, 0] - g[1, 1], g[0, 1] + g[1, 0]
-                angle = 0.5 * np.arctan2(off, on + np.hypot(on, off))
-                largest = max(largest, abs(angle))
-                c, s = np.cos(angle), np.sin(angle)
-                turn = np.array([[c, -s], [s, c]])
-                a[:, :, [p, q]] = a[:, :, [p, q]] @ turn
-                a[:, [p, q], :] = turn.T @ a[:, [p, q], :]
-                rotation[:, [p, q]] = rotation[:, [p, q]] @ turn
-        if largest < tolerance**0.5:
-            break
-    return rotation
 
 
 def candidate_programs(
@@ -238,12 +182,6 @@ def _refit(
         ]
     sign = heavier_tail(loadings, std)
     return Shared(sign * loadings, std, active, [sign * other for other in without])
-
-
-def heavier_tail(loadings: np.ndarray, std: np.ndarray) -> np.ndarray:
-    """Sign (per column) that makes the heavier tail of the clear loadings positive; a program has none of its own."""
-    clear = np.where(np.abs(loadings) > 2 * np.nan_to_num(std, nan=np.inf), loadings, 0.0)
-    return np.where((clear**3).sum(0) < 0, -1.0, 1.0)
 
 
 def _pooled(weighted: np.ndarray, precision: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 
 from .. import checks
-from ..counts.reader import read_cells, read_labels, read_values
-from ..fit import questions as results
+from ..counts.labels import read_cells, read_labels, read_values
 from ..fit.posterior import read_data
+from ..fit.questions import get_history
 from ..fit.record import Fit, check_fit
 from ..machine.files import replacing
-from ..plots import programs as plots
+from ..plots.fits import plot_history
 from ..version import VERSION
 from .page import Section, page, paragraph, picture, table
 from .sections import Asked, answers
@@ -111,8 +111,8 @@ def _coordinates(embedding: Any, adata: Any) -> np.ndarray | None:
 
 
 def _training(asked: Asked) -> Section:
-    history, info = results.get_history(asked.fit), asked.fit.info
-    figure = plots.plot_history(history).figure
+    history, info = get_history(asked.fit), asked.fit.info
+    figure = plot_history(history).figure
     said = {"early": "stopped early", "finished": "ran to its end", "interrupted": "was interrupted"}
     if "best_epoch" not in info:
         return Section("Training", f"The model was {info['stopped']}.", [picture(figure, "ELBO by epoch")])

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..comparisons import questions as questions_groups
-from ..counts.reader import Labels
-from ..fit import questions as results
+from ..comparisons.questions import associate_factors, differential_contributions, differential_expression
+from ..counts.labels import Labels
+from ..fit.questions import get_factors, get_loadings, top_genes
 from ..fit.record import Fit
-from ..plots import comparisons as plots_groups
-from ..plots import programs as plots
-from ..programs import questions
+from ..plots.comparisons import MAX_COMPARISONS, plot_association, plot_differential_expression
+from ..plots.fits import plot_loadings
+from ..plots.programs import plot_programs
+from ..programs.questions import get_program_scores, population_loadings, population_programs
 from .page import Section, paragraph, picture, table
 
 __all__ = ["Asked", "answers"]
@@ -50,15 +51,13 @@ class Asked:
 
     def changes(self, groupby: str, **more: Any) -> pd.DataFrame:
         """Differential expression."""
-        return questions_groups.differential_expression(
+        return differential_expression(
             self.fit, self.adata, groupby=groupby, sample_key=self.sample_key, seed=self.seed, **more
         )
 
     def association(self, key: str, within: str | None = None) -> pd.DataFrame:
         """Which factors go with the levels of `key`."""
-        return questions_groups.associate_factors(
-            self.fit, self.adata, key=key, sample_key=self.sample_key, within=within
-        )
+        return associate_factors(self.fit, self.adata, key=key, sample_key=self.sample_key, within=within)
 
 
 def answers(asked: Asked) -> list[Section]:
@@ -121,28 +120,26 @@ def _answer(ask: Callable[..., list[str]], *arguments: Any) -> list[str]:
 
 
 def _between(asked: Asked) -> list[str]:
-    loadings = asked.programs(questions.population_loadings, "between")
-    programs = asked.programs(questions.population_programs, "between")
+    loadings = asked.programs(population_loadings, "between")
+    programs = asked.programs(population_programs, "between")
     sure = loadings[loadings["lfsr"] < 0.05].drop(columns=["kind", "program", "rank"])
     return [
         table(programs[["population", "n_cells", "n_genes", "top_up", "top_down"]]),
-        picture(plots.plot_programs(loadings, programs), "Genes that set each population apart, with 95 % intervals"),
-        table(results.top_genes(sure, n=asked.n_genes)),
+        picture(plot_programs(loadings, programs), "Genes that set each population apart, with 95 % intervals"),
+        table(top_genes(sure, n=asked.n_genes)),
     ]
 
 
 def _inside(asked: Asked, kind: str) -> list[str]:
-    loadings = asked.programs(questions.population_loadings, kind)
-    programs = asked.programs(questions.population_programs, kind)
+    loadings = asked.programs(population_loadings, kind)
+    programs = asked.programs(population_programs, kind)
     where: dict[str, Any] = {}
     if kind == "specific" and asked.embedding is not None and programs["called"].any():
-        where = {"scores": asked.programs(questions.get_program_scores, kind), "embedding": asked.embedding}
+        where = {"scores": asked.programs(get_program_scores, kind), "embedding": asked.embedding}
     columns = [c for c in _PROGRAM if not programs[c].isna().all()]
     return [
         table(programs[[*columns, "top_up", "top_down"]]),
-        picture(
-            plots.plot_programs(loadings, programs, **where), f"Genes of each program ({kind}), with 95 % intervals"
-        ),
+        picture(plot_programs(loadings, programs, **where), f"Genes of each program ({kind}), with 95 % intervals"),
         table(_strongest(loadings, asked.n_genes)),
     ]
 
@@ -158,16 +155,14 @@ def _changes(asked: Asked) -> list[str]:
 
 def _split(asked: Asked, de: pd.DataFrame, adata: Any, groupby: str) -> pd.DataFrame | None:
     """What the factors contribute to the comparisons of the groups of `adata`, if any gene was called."""
-    called = de.loc[de["is_de"], "group1"].unique()[: plots_groups.MAX_COMPARISONS].tolist()
+    called = de.loc[de["is_de"], "group1"].unique()[:MAX_COMPARISONS].tolist()
     if not called:
         return None
-    return questions_groups.differential_contributions(
-        asked.fit, adata, groupby=groupby, group1=called, sample_key=asked.sample_key
-    )
+    return differential_contributions(asked.fit, adata, groupby=groupby, group1=called, sample_key=asked.sample_key)
 
 
 def _volcanoes(de: pd.DataFrame, contributions: pd.DataFrame | None = None) -> str:
-    figure = plots_groups.plot_differential_expression(de, contributions=contributions)
+    figure = plot_differential_expression(de, contributions=contributions)
     said = "Volcano plots: log2 fold change against how sure its sign is"
     said += ", and which factors are behind the called genes" * (contributions is not None)
     return picture(getattr(figure, "figure", figure), said)
@@ -180,18 +175,18 @@ def _called(de: pd.DataFrame, columns: list[str], n: int) -> str:
 
 
 def _heat_map(association: pd.DataFrame) -> str:
-    figure = plots_groups.plot_association(association)
+    figure = plot_association(association)
     return picture(getattr(figure, "figure", figure), "Heat map of the effect of each factor")
 
 
 def _factors(asked: Asked) -> list[str]:
-    factors, loadings = results.get_factors(asked.fit), results.get_loadings(asked.fit)
+    factors, loadings = get_factors(asked.fit), get_loadings(asked.fit)
     active = factors.loc[factors["active"], "factor"].tolist()
-    top = results.top_genes(loadings[["gene", *active]], n=asked.n_genes)
+    top = top_genes(loadings[["gene", *active]], n=asked.n_genes)
     genes = top.groupby("factor", sort=False)["gene"].agg(", ".join)
     return [
         table(factors[factors["active"]].drop(columns="active").assign(genes=genes.reindex(active).tolist())),
-        picture(plots.plot_loadings(loadings, factors=active[:12]), "Strongest genes of the first factors"),
+        picture(plot_loadings(loadings, factors=active[:12]), "Strongest genes of the first factors"),
         paragraph("Which factors go with which populations:"),
         _heat_map(asked.association(asked.groupby)),
     ]

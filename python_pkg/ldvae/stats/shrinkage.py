@@ -11,7 +11,7 @@ from scipy.special import ndtr, ndtri
 
 from .. import checks
 
-__all__ = ["Shrunk", "ash", "bh", "posterior_fdr", "simes", "weighted_median"]
+__all__ = ["Shrunk", "ash", "weighted_median"]
 
 _FACTOR = np.sqrt(2.0)  # ratio of neighbouring standard deviations: the mixture then bends less than any data can show
 _FINEST = 10.0  # the narrowest component is a tenth of a small standard error: below that nothing differs from zero
@@ -249,60 +249,3 @@ def weighted_median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     upper = np.argmax(total > half + slack, axis=-1)[..., None]
     middle = 0.5 * (np.take_along_axis(values, lower, axis=-1) + np.take_along_axis(values, upper, axis=-1))
     return np.where(half > 0, middle, np.nan)[..., 0]
-
-
-def bh(pvalues: np.ndarray) -> np.ndarray:
-    """Benjamini-Hochberg adjusted p-values over all entries; NaN stays NaN and does not count.
-
-    References
-    ----------
-    Benjamini & Hochberg (1995), Controlling the false discovery rate. JRSS B 57(1).
-    """
-    pvalues = np.asarray(pvalues, dtype=np.float64)
-    adjusted = np.full(pvalues.shape, np.nan)
-    tested = np.isfinite(pvalues)
-    p = pvalues[tested]
-    order = np.argsort(p)[::-1]
-    scaled = p[order] * p.size / np.arange(p.size, 0, -1)
-    ranked = np.empty(p.size)
-    ranked[order] = np.minimum.accumulate(scaled)
-    adjusted[tested] = ranked
-    return adjusted
-
-
-def simes(pvalues: np.ndarray) -> float:
-    """One p-value for the hypothesis that all of many are null; 1 without any.
-
-    References
-    ----------
-    Simes (1986), An improved Bonferroni procedure for multiple tests of significance. Biometrika 73(3).
-    """
-    adjusted = bh(np.ravel(pvalues))
-    return float(np.nanmin(adjusted)) if np.isfinite(adjusted).any() else 1.0
-
-
-def posterior_fdr(probability: np.ndarray, target: float) -> np.ndarray:
-    """Call as many entries as the posterior expected false discovery rate allows.
-
-    Sorted by probability, entries are called while the running mean of (1 - probability) stays within the target.
-    Entries with equal probability are called together or not at all, so the order of the genes never matters.
-
-    Parameters
-    ----------
-    probability
-        Posterior probability that a call would be right, any shape; NaN is never called.
-    target
-        Expected share of false calls, between 0 and 1.
-
-    Returns
-    -------
-    np.ndarray
-        Boolean mask of the shape of `probability`.
-    """
-    target = checks.number("target", target, 0.0, 1.0)
-    probability = np.asarray(probability, dtype=np.float64)
-    known = np.sort(probability[np.isfinite(probability)])[::-1]
-    running = np.cumsum(1.0 - known) / np.arange(1, known.size + 1)
-    failing = np.flatnonzero(running > target + 1e-12)
-    threshold = known[failing[0]] if failing.size else -np.inf
-    return np.isfinite(probability) & (probability > threshold)

@@ -1,0 +1,64 @@
+"""Programs as the columns of tables."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .find import Found
+from .program import Program
+
+__all__ = ["loading_columns", "program_columns"]
+
+_TOP = 5  # genes named on either side of a program
+
+
+def loading_columns(found: Found, genes: np.ndarray) -> dict[str, Any]:
+    """Called programs, long: one row per tested gene: those with lfsr below 0.05 by strength, then the others."""
+    parts = []
+    for program in [p for p, called in zip(found.programs, found.called, strict=True) if called]:
+        tested = np.flatnonzero(program.tested)
+        # genes beyond doubt first: the shrunken estimate of a rare gene can be large and mean little
+        order = tested[np.lexsort((-np.abs(program.loading[tested]), program.lfsr[tested] >= 0.05))]
+        parts.append((program, order))
+
+    def column(values: list[Any], dtype: type) -> np.ndarray:
+        return np.concatenate([np.empty(0, dtype), *values])
+
+    return {
+        "population": column([[p.population] * len(o) for p, o in parts], object),
+        "kind": column([[p.kind] * len(o) for p, o in parts], object),
+        "program": column([[p.name] * len(o) for p, o in parts], object),
+        "gene": column([genes[o] for _, o in parts], object),
+        "loading": column([p.loading[o] / math.log(2) for p, o in parts], float),
+        "std": column([p.std[o] / math.log(2) for p, o in parts], float),
+        "lfsr": column([p.lfsr[o] for p, o in parts], float),
+        "rank": column([np.arange(1, len(o) + 1) for _, o in parts], int),
+    }
+
+
+def program_columns(found: Found, genes: np.ndarray) -> dict[str, Any]:
+    """Every program that was tested, one row each."""
+    programs = found.programs
+    return {
+        "population": [p.population for p in programs],
+        "kind": [p.kind for p in programs],
+        "program": [p.name for p in programs],
+        "called": found.called,
+        "variance": [float((p.loading**2).sum()) / math.log(2) ** 2 for p in programs],
+        "share": [p.share for p in programs],
+        "ratio_to_reference": [p.ratio for p in programs],
+        "pval": [p.pvalue for p in programs],
+        "padj": found.padj,
+        "n_cells": [p.n_cells for p in programs],
+        "n_genes": [p.n_genes for p in programs],
+        "top_up": [_top(p, genes, 1.0) for p in programs],
+        "top_down": [_top(p, genes, -1.0) for p in programs],
+    }
+
+
+def _top(program: Program, genes: np.ndarray, sign: float) -> str:
+    clear = np.flatnonzero(program.tested & (program.lfsr < 0.05) & (sign * program.loading > 0))
+    return ", ".join(genes[clear[np.argsort(-np.abs(program.loading[clear]), kind="stable")][:_TOP]])

@@ -1,0 +1,65 @@
+"""Activity of programs in cells, as the columns of a table."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..counts.labels import Labels
+from ..fit.posterior import Cells, design_offset, latent_moments, rebuild
+from ..fit.record import Fit
+from .activities import as_tensor
+from .find import Found
+from .program import Program
+from .setting import MOST_CELLS, Setting
+
+__all__ = ["activity_columns", "program_activity"]
+
+
+def program_activity(setting: Setting, program: Program, cells: Cells, labels: Labels, fit: Fit) -> np.ndarray:
+    """Activity of one program in every labelled cell, in SDs of its own population (n_cells; NaN without a model)."""
+    out = np.full(len(labels.codes), np.nan)
+    model = rebuild(fit)
+    z, _ = latent_moments(model, cells.mean, cells.variance)
+    others = [j for j in range(setting.shared.loadings.shape[1]) if program.name != f"shared_{j + 1}"]
+    for p in setting.populations:
+        rows = labels.where(labels.levels.index(p.name))
+        loading = as_tensor(program.loading[p.genes])
+        local = p.local.given(setting.shared.loadings[p.genes][:, others])
+        for start in range(0, len(rows), MOST_CELLS):
+            block = rows[start : start + MOST_CELLS]
+            offset = np.log(cells.counts.lib_size[block])[:, None]
+            offset = offset + design_offset(model, z[p.rows].mean(0), cells.design[block])[:, p.genes]
+            adjusted = as_tensor(offset)
+            x = as_tensor(cells.counts.matrix[block][:, p.genes].toarray())
+            part = replace(local, x=x, offset=adjusted, adjusted=adjusted, groups=None)
+            scores = part.score(part.with_own(loading), p.local.intercept)
+            out[block] = (scores.full[:, 0] * scores.scale[0]).double().numpy()
+    return out
+
+
+def activity_columns(found: Found, fit: Fit) -> tuple[list[str], np.ndarray]:
+    """Column names `<population>_<program>` and the activity of every called program in every cell."""
+    called = [p for p, yes in zip(found.programs, found.called, strict=True) if yes]
+    names = [f"{p.population}_{p.name}" for p in called]
+    values = [
+        program_activity(found.setting, p, found.cells, found.labels, fit)
+        if found.setting
+        else _position(found, p, fit)
+        for p in called
+    ]
+    return names, np.stack(values, 1) if values else np.zeros((len(found.labels.codes), 0))
+
+
+def _position(found: Found, program: Program, fit: Fit) -> np.ndarray:
+    """Where a cell lies between the reference (0) and the population (1), along what sets the population apart."""
+    z, _ = latent_moments(rebuild(fit), found.cells.mean, found.cells.variance)
+    along = ((z - fit.factors["center"]) @ fit.factors["rotation"]) @ (fit.factors["loadings"].T @ program.loading)
+    labels = found.labels
+    own = labels.levels.index(program.population)
+    others = [
+        i for i, name in enumerate(labels.levels) if i != own and (found.reference is None or name in found.reference)
+    ]
+    start = np.mean([along[labels.where(i)].mean() for i in others])
+    return (along - start) / (along[labels.where(own)].mean() - start)

@@ -1,0 +1,80 @@
+"""Populations with their local models and the programs that they share."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm import tqdm
+
+from ..checks import shown
+from ..counts.labels import Labels
+from ..fit.posterior import Cells, design_offset, latent_moments, linear_map, rebuild
+from ..fit.record import Fit
+from .local import Local
+from .population import Population
+from .shared import Shared, candidate_programs, find_shared
+
+__all__ = ["MIN_CELLS", "MOST_CELLS", "Setting", "prepare"]
+
+MIN_CELLS = 30  # of a population: below, halves of it teach nothing
+_GENE_CELLS = 10  # cells in which a gene must be seen to be tested in a population
+MOST_CELLS = 3000  # of a population that its local model looks at; a seeded sample of more
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Populations with their local models, and the programs that they share."""
+
+    populations: list[Population]
+    shared: Shared
+    seed: int
+
+
+def prepare(fit: Fit, cells: Cells, labels: Labels, samples: Labels | None, seed: int) -> Setting:
+    """Local models of all populations with enough cells, and their shared programs.
+
+    Parameters
+    ----------
+    labels
+        Population of each cell; cells without a label take no part.
+    samples
+        Sample (donor) of each cell: every gene then has an intercept per sample in every local model.
+    """
+    model = rebuild(fit)
+    z, z_variance = latent_moments(model, cells.mean, cells.variance)
+    members = [labels.where(i) for i in range(len(labels.levels))]
+    if samples is not None:
+        members = [rows[samples.codes[rows] >= 0] for rows in members]
+    small = [name for name, rows in zip(labels.levels, members, strict=True) if len(rows) < MIN_CELLS]
+    if len(small) == len(members):
+        raise ValueError(f"`groupby` must have populations of at least {MIN_CELLS} cells, and {labels.key!r} has none.")
+    if small:
+        warnings.warn(f"Populations with fewer than {MIN_CELLS} cells are left out: {shown(small)}.", stacklevel=4)
+    theta = model.log_theta.detach().exp().numpy()
+    if fit.config.gene_likelihood == "poisson":
+        theta = np.full_like(theta, 1e4)
+    populations = []
+    named = zip(labels.levels, members, strict=True)
+    for name, rows in tqdm(named, "local models", len(members), leave=False, disable=None if sys.stderr else True):
+        if name in small:
+            continue
+        rows = np.sort(np.random.default_rng(seed).permutation(rows)[:MOST_CELLS])
+        matrix = cells.counts.matrix[rows]
+        seen = np.bincount(matrix.indices[matrix.data > 0], minlength=matrix.shape[1])
+        genes = np.random.default_rng(seed).permutation(np.flatnonzero(seen >= _GENE_CELLS))
+        offset = design_offset(model, z[rows].mean(0), cells.design[rows])[:, genes]
+        offset = np.log(cells.counts.lib_size[rows])[:, None] + offset
+        groups = None if samples is None else samples.codes[rows]
+        local = Local.build(matrix[:, genes].toarray(), offset, theta[genes], groups)
+        populations.append(Population(name, rows, genes, local))
+    candidates = candidate_programs(
+        linear_map(model, z, z_variance),
+        z,
+        z_variance,
+        [p.rows for p in populations],
+        None if samples is None else samples.codes,
+    )
+    return Setting(populations, find_shared(populations, candidates, seed), seed)
