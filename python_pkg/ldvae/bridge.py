@@ -102,7 +102,7 @@ def pack_fit(fit: Fit) -> dict[str, Any]:
         "settings": {
             **{k: v for k, v in asdict(c).items() if v is not None and isinstance(v, str | bool | int | float)},
             **{k: v for k, v in sorted(info.items()) if v is not None},
-            "columns": [column["key"] for column in c.covariates]
+            "columns": [covariate.key for covariate in c.covariates]
             + [c.size_factor_key] * (c.size_factor_key is not None),
         },
         "meta": json.dumps({"config": asdict(c), "info": info, "arrays": arrays}, sort_keys=True),
@@ -120,7 +120,7 @@ def unpack_fit(parts: Mapping[str, Any]) -> Fit:
     fields: dict[str, Any] = {name: array(name, parts[name]) for name in _FIELDS}
     fields |= {group: {k: array(f"{group}.{k}", v) for k, v in parts[group].items()} for group in _GROUPS}
     fields |= {name: _names(parts[name]) for name in ("genes", "cells")}
-    return Fit(config=Config(**meta["config"]), info=meta["info"], **fields)
+    return Fit(config=Config.of(meta["config"]), info=meta["info"], **fields)
 
 
 def _flat(fit: Fit) -> dict[str, np.ndarray]:

@@ -23,18 +23,18 @@ _BLOCK = 4_000_000  # cells × genes decoded at a time
 _REACH = 60.0  # exp of it is a finite float32
 
 
-def batch_levels(model: LDVAE, balanced: bool = False) -> tuple[torch.Tensor, np.ndarray]:
+def batch_levels(model: LDVAE) -> tuple[torch.Tensor, np.ndarray]:
     """Designs (levels × columns) of the registered batches, other covariates average, and the weight of each.
 
     Without a batch, the one average design.
     """
     c = model.config
-    if c.batch_key is None:
+    if c.batch is None:
         return torch.zeros(1, c.n_design), np.ones(1)
-    share = np.asarray(c.covariates[0]["share"])  # the batch is the first covariate
+    share = np.asarray(c.batch.share)
     design = torch.zeros(len(share), c.n_design)
-    design[:, : len(share)] = torch.eye(len(share)) - torch.from_numpy(share).float()
-    return design, (np.full(len(share), 1 / len(share)) if balanced else share)
+    design[:, c.batch_columns] = torch.eye(len(share)) - torch.from_numpy(share).float()
+    return design, share
 
 
 @torch.no_grad()
@@ -45,7 +45,7 @@ def average_expression(model: LDVAE, z: torch.Tensor) -> torch.Tensor:
     of the decoded expression.
     """
     c = model.config
-    if c.decoder == "linear" or c.batch_key is None:
+    if c.decoder == "linear" or c.batch is None:
         return log_expression(model.decode(z, torch.zeros(len(z), c.n_design)), c.closed).exp()
     total = torch.zeros(len(z), c.n_genes)
     for design, weight in zip(*batch_levels(model), strict=True):

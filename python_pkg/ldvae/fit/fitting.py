@@ -9,16 +9,17 @@ import numpy as np
 import torch
 
 from .. import checks
-from ..counts.design import design_columns, design_matrix
+from ..counts.design import Covariate, design_matrix, read_covariates
+from ..counts.labels import Labels, read_labels
 from ..counts.minibatches import SparseCounts
 from ..counts.reader import Counts, read_counts
 from ..machine.device import pick_device
 from ..machine.memory import need_memory
 from ..machine.processes import Ranks, join
 from ..machine.sparse import sums_of_rows
-from ..model.config import CHOICES, Config
-from ..model.schedule import schedule_for, training_bytes
-from ..model.training import train
+from ..model.config import CHOICES, MOST, Config
+from ..model.schedule import Schedule, schedule_for, training_bytes
+from ..model.training import Trained, train
 from ..version import VERSION
 from .factors import describe_factors
 from .posterior import encode
@@ -123,27 +124,70 @@ def fit_ldvae(
     checkpoint, where = checks.optional(checks.path, "checkpoint", checkpoint), pick_device(device)
     ranks = join(where, checkpoint)
     counts = read_counts(adata, layer=layer, genes=genes, size_factor_key=size_factor_key, ranks=ranks)
-    covariates = design_columns(adata, batch_key, covariate_keys)
-    config = Config(
-        n_genes=len(counts.genes),
-        n_latent=checks.integer("n_latent", n_latent, 1, 1000),
-        n_hidden=checks.integer("n_hidden", n_hidden, 1),
-        n_layers=checks.integer("n_layers", n_layers, 1, 20),
-        dropout_rate=checks.number("dropout_rate", dropout_rate, 0, 1, high_open=True),
-        gene_likelihood=checks.choice("gene_likelihood", gene_likelihood, CHOICES["gene_likelihood"]),
-        latent_distribution=checks.choice("latent_distribution", latent_distribution, CHOICES["latent_distribution"]),
-        decoder=checks.choice("decoder", decoder, CHOICES["decoder"]),
-        loadings_prior=checks.choice("loadings_prior", loadings_prior, CHOICES["loadings_prior"]),
-        closed=counts.closed,
+    config = _config(
+        counts,
+        read_covariates(adata, batch_key, covariate_keys),
         layer=layer,
         batch_key=batch_key,
         size_factor_key=size_factor_key,
-        size_factor_scale=counts.size_factor_scale,
-        covariates=covariates,
+        dropout_rate=checks.number("dropout_rate", dropout_rate, 0, 1, high_open=True),
+        sizes={"n_latent": n_latent, "n_hidden": n_hidden, "n_layers": n_layers},
+        choices={
+            "gene_likelihood": gene_likelihood,
+            "latent_distribution": latent_distribution,
+            "decoder": decoder,
+            "loadings_prior": loadings_prior,
+        },
     )
     seed = checks.integer("seed", seed, 0, 2**32 - 1)
     held = checks.number("validation_size", validation_size, 0, 0.9)
-    n_training = len(counts.cells) - round(held * len(counts.cells))
+    early_stopping = checks.boolean("early_stopping", early_stopping)
+    schedule = _schedule(config, len(counts.cells), held, batch_size, max_epochs, learning_rate)
+    ranks.same(config, counts.genes, schedule, held, early_stopping, seed, checkpoint is None)
+
+    design = design_matrix(adata, config.covariates)
+    batch = None if batch_key is None else read_labels(adata, batch_key, "batch_key")
+    mean_expression, design_effect = _start(counts, config, batch, ranks)
+    data = SparseCounts(counts.matrix, counts.lib_size, design, where, ranks)
+    trained = train(
+        config,
+        data,
+        schedule,
+        mean_expression=mean_expression,
+        design_effect=design_effect,
+        validation_size=held,
+        early_stopping=early_stopping,
+        seed=seed,
+        checkpoint=checkpoint,
+        progress=checks.boolean("progress", progress),
+    )
+    info = {"version": VERSION, "device": str(where), "seed": seed}
+    info |= {"stopped": trained.stopped, "best_epoch": trained.best_epoch}
+    info |= {"batch_size": schedule.batch_size, "max_epochs": schedule.max_epochs}
+    return _named(trained, counts, data, info)
+
+
+def _config(
+    counts: Counts, covariates: list[Covariate], *, sizes: dict[str, Any], choices: dict[str, Any], **others: Any
+) -> Config:
+    """The settings of a fit, those in numbers and words checked."""
+    checked: dict[str, Any] = {name: checks.integer(name, value, 1, MOST[name]) for name, value in sizes.items()}
+    checked |= {name: checks.choice(name, value, CHOICES[name]) for name, value in choices.items()}
+    return Config(
+        n_genes=len(counts.genes),
+        closed=counts.closed,
+        size_factor_scale=counts.size_factor_scale,
+        covariates=covariates,
+        **checked,
+        **others,
+    )
+
+
+def _schedule(
+    config: Config, n_cells: int, validation_size: float, batch_size: Any, max_epochs: Any, learning_rate: Any
+) -> Schedule:
+    """How to train on what is not held out, if there are cells and memory for it."""
+    n_training = n_cells - round(validation_size * n_cells)
     if n_training < 3:
         raise ValueError(
             f"`adata` must have more cells to train on than {n_training}; lower `validation_size` or add cells."
@@ -159,28 +203,33 @@ def fit_ldvae(
         training_bytes(config, schedule),
         "lower them",
     )
-    ranks.same(config, counts.genes, schedule, held, early_stopping, seed, checkpoint is None)
-    design = design_matrix(adata, covariates)
-    data = SparseCounts(counts.matrix, counts.lib_size, design, where, ranks)
-    mean_expression, batch_effect = _start(counts, config, design, ranks)
-    trained = train(
-        config,
-        data,
-        schedule,
-        mean_expression=mean_expression,
-        design_effect=batch_effect,
-        validation_size=held,
-        early_stopping=checks.boolean("early_stopping", early_stopping),
-        seed=seed,
-        checkpoint=checkpoint,
-        progress=checks.boolean("progress", progress),
-    )
+    return schedule
+
+
+def _start(counts: Counts, config: Config, batch: Labels | None, ranks: Ranks) -> tuple[np.ndarray, np.ndarray]:
+    """Where training starts: share of the library per gene, and what each batch has beyond it (design × genes, log).
+
+    Batches that start alike are first told apart by factors, and a short training does not take that back.
+    """
+    codes, n_levels = (np.zeros(len(counts.cells), int), 1) if batch is None else (batch.codes, len(batch.levels))
+    member = codes[:, None] == np.arange(n_levels)
+    count = ranks.sum(sums_of_rows(counts.matrix, member))
+    mean = (count.sum(0) + 0.1) / counts.lib_size.sum()
+    effect = np.zeros((config.n_design, len(mean)))
+    if batch is not None:
+        expected = (member.T @ counts.lib_size)[:, None] * mean
+        effect[config.batch_columns] = np.log((count + _COUNTS) / (expected + _COUNTS))
+    return mean, effect
+
+
+def _named(trained: Trained, counts: Counts, data: SparseCounts, info: dict[str, Any]) -> Fit:
+    """The fit: posterior of the cells and factors from the trained model, with names."""
     mean, variance = encode(trained.model, data)
     model = trained.model.cpu()
     if data.device.type != "cpu":
-        data = SparseCounts(counts.matrix, counts.lib_size, design, torch.device("cpu"))
+        data = SparseCounts(counts.matrix, counts.lib_size, data.design.cpu().numpy(), torch.device("cpu"))
     return Fit(
-        config=config,
+        config=model.config,
         genes=counts.genes,
         cells=counts.cells,
         lib_size=counts.lib_size,
@@ -189,31 +238,5 @@ def fit_ldvae(
         latent_variance=variance,
         history=trained.history,
         factors=describe_factors(model, data, mean, variance),
-        info={
-            "version": VERSION,
-            "device": str(where),
-            "seed": seed,
-            "stopped": trained.stopped,
-            "best_epoch": trained.best_epoch,
-            "batch_size": schedule.batch_size,
-            "max_epochs": schedule.max_epochs,
-        },
+        info=info,
     )
-
-
-def _start(counts: Counts, config: Config, design: np.ndarray, ranks: Ranks) -> tuple[np.ndarray, np.ndarray]:
-    """Where training starts: share of the library per gene, and what each batch has beyond it (design × genes, log).
-
-    Batches that start alike are first told apart by factors, and a short training does not take that back.
-    """
-    share, member = np.ones(1), np.ones((len(design), 1), bool)
-    if config.batch_key is not None:  # the first covariate
-        share = np.asarray(config.covariates[0]["share"])
-        member = design[:, : len(share)] + share > 0.5
-    count = ranks.sum(sums_of_rows(counts.matrix, member))
-    mean = (count.sum(0) + 0.1) / counts.lib_size.sum()
-    effect = np.zeros((config.n_design, len(mean)))
-    if config.batch_key is not None:
-        expected = (member.T @ counts.lib_size)[:, None] * mean
-        effect[: len(share)] = np.log((count + _COUNTS) / (expected + _COUNTS))
-    return mean, effect

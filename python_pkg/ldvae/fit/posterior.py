@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ..counts.design import design_matrix
+from ..counts.labels import Labels, read_labels
 from ..counts.minibatches import SparseCounts
 from ..counts.reader import Counts, read_counts
 from ..machine.device import refuse_surroundings
@@ -26,9 +27,10 @@ _MAP_CELLS = 4000  # cells from which the linear map of a non-linear decoder is 
 
 @dataclass(frozen=True)
 class Cells:
-    """Counts, covariates and the Gaussian posterior of some cells, rows aligned."""
+    """Counts, registered batch, covariates and the Gaussian posterior of some cells, rows aligned."""
 
     counts: Counts
+    batch: Labels | None
     design: np.ndarray
     mean: np.ndarray
     variance: np.ndarray
@@ -76,12 +78,13 @@ def read_data(fit: Fit, adata: Any) -> Cells:
         library = np.asarray(counts.matrix.sum(axis=1, dtype=np.float64)).ravel()
         counts = replace(counts, lib_size=np.maximum(library, 1.0), closed=True)
     design = design_matrix(adata, c.covariates)
+    batch = None if c.batch is None else read_labels(adata, c.batch.key, "batch_key")
     if c.lib_size == "latent":
         counts = replace(counts, lib_size=_latent_library(rebuild(fit), _data(counts, design)))
     known = len(counts.cells) == len(fit.cells) and bool(np.all(counts.cells == fit.cells))
     if known and np.allclose(counts.lib_size, fit.lib_size):
-        return Cells(counts, design, fit.latent_mean, fit.latent_variance)
-    return Cells(counts, design, *encode(rebuild(fit), _data(counts, design)))
+        return Cells(counts, batch, design, fit.latent_mean, fit.latent_variance)
+    return Cells(counts, batch, design, *encode(rebuild(fit), _data(counts, design)))
 
 
 def _data(counts: Counts, design: np.ndarray) -> SparseCounts:

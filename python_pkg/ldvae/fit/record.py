@@ -157,7 +157,7 @@ def _assemble(arrays: dict[str, np.ndarray], meta: dict[str, str]) -> Fit:
             raise DamagedFile(f"it has an unknown part {checks.brief(name)}")
     try:
         names = {name: np.array(_strings(json.loads(arrays[name].tobytes())), dtype=object) for name in _NAMES}
-        config, info = Config(**json.loads(meta["config"])), dict(json.loads(meta["info"]))
+        config, info = Config.of(json.loads(meta["config"])), dict(json.loads(meta["info"]))
         return Fit(config=config, info=info, **names, **{name: arrays[name] for name in _ARRAYS}, **groups)  # type: ignore[arg-type]
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise DamagedFile(f"{type(error).__name__}: {checks.brief(str(error))}") from None

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from ..counts.design import design_matrix
+from ..counts.design import Category, Covariate, Number, design_matrix
 from ..model.config import Config
 from ..model.link import log_expression
 from ..model.network import LDVAE
@@ -34,28 +34,26 @@ class _Design:
     scale: np.ndarray
 
 
-def covariates(fields: Mapping[str, Any], batch_key: str | None, adata: Any) -> tuple[list[dict[str, Any]], _Design]:
+def covariates(fields: Mapping[str, Any], batch_key: str | None, adata: Any) -> tuple[list[Covariate], _Design]:
     """Covariates as a `Config` has them, centred over the cells of `adata`: batch, categories, numbers."""
     state = {name: field.get("state_registry", {}) for name, field in fields.items()}
-    levels = [(batch_key, state["batch"]["categorical_mapping"])] if batch_key is not None else []
-    levels += state.get("extra_categorical_covs", {}).get("mappings", {}).items()
-    columns: list[dict[str, Any]] = [
-        {"key": key, "levels": [str(level) for level in known], "share": [0.0] * len(known)} for key, known in levels
-    ]
-    numbers = state.get("extra_continuous_covs", {}).get("columns", ())
-    columns += [{"key": str(key), "mean": 0.0, "std": 1.0} for key in numbers]
+    known = [(batch_key, state["batch"]["categorical_mapping"])] if batch_key is not None else []
+    known += state.get("extra_categorical_covs", {}).get("mappings", {}).items()
+    columns: list[Covariate] = [Category(key, [str(v) for v in levels], [0.0] * len(levels)) for key, levels in known]
+    columns += [Number(str(key), 0.0, 1.0) for key in state.get("extra_continuous_covs", {}).get("columns", ())]
     raw = design_matrix(adata, columns).astype(np.float64)
-    size = np.array([len(column.get("levels", "1")) for column in columns], dtype=int)
-    number = np.array(["levels" not in column for column in columns], dtype=bool).repeat(size)
+    size = np.array([column.width for column in columns], dtype=int)
+    number = np.array([isinstance(column, Number) for column in columns], dtype=bool).repeat(size)
     scale = np.where(number, raw.std(0), 1.0)
     scale[scale == 0] = 1.0
     shift = raw.mean(0)
+    centred: list[Covariate] = []
     for column, start in zip(columns, np.cumsum([0, *size]), strict=False):
-        if "levels" in column:
-            column["share"] = shift[start : start + len(column["levels"])].tolist()
+        if isinstance(column, Category):
+            centred.append(replace(column, share=shift[start : start + column.width].tolist()))
         else:
-            column |= {"mean": float(shift[start]), "std": float(scale[start])}
-    return columns, _Design(~number & (size.repeat(size) > 1), number, shift, scale)
+            centred.append(Number(column.key, float(shift[start]), float(scale[start])))
+    return centred, _Design(~number & (size.repeat(size) > 1), number, shift, scale)
 
 
 def _layers(

@@ -11,7 +11,6 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,7 +18,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-__all__ = ["ALONE", "Ranks", "is_first", "join", "launched"]
+__all__ = ["ALONE", "Norm", "Ranks", "is_first", "join", "launched"]
 
 T = TypeVar("T")
 _ADDRESS = {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}  # what torchrun tells each process
@@ -65,9 +64,9 @@ class Ranks:
 
     def normalise_together(self, model: nn.Module) -> None:
         """Batch normalisation takes the moments of a whole minibatch, not those of the cells held here."""
-        for module in model.modules() if self.n > 1 else ():
-            if isinstance(module, nn.BatchNorm1d):
-                object.__setattr__(module, "forward", partial(_normalise, self, module))
+        for module in model.modules():
+            if isinstance(module, Norm):
+                module.ranks = self
 
     def same(self, *values: Any) -> None:
         """Refuse a job whose processes were given different things; arrays are small or hold names."""
@@ -158,17 +157,23 @@ class _Sum(torch.autograd.Function):
         return None, ctx.ranks.sum_(grads[0].clone())
 
 
-def _normalise(ranks: Ranks, norm: nn.BatchNorm1d, x: torch.Tensor) -> torch.Tensor:
-    if not norm.training:
-        return nn.BatchNorm1d.forward(norm, x)
-    own, count = x.double(), x.new_full((1, x.shape[1]), len(x), dtype=torch.float64)
-    n, total, square = _Sum.apply(ranks, torch.cat([count, own.sum(0)[None], own.square().sum(0)[None]]))
-    mean, mean_square = total / n, square / n
-    variance = mean_square - mean.square()
-    momentum = norm.momentum or 0.0
-    with torch.no_grad():
-        norm.get_buffer("num_batches_tracked").add_(1)
-        norm.get_buffer("running_mean").lerp_(mean.float(), momentum)
-        norm.get_buffer("running_var").lerp_((variance * n / (n - 1)).float(), momentum)
-    scale = norm.weight * (variance + norm.eps).rsqrt().float()
-    return (x - mean.float()) * scale + norm.bias
+class Norm(nn.BatchNorm1d):
+    """Batch normalisation by the moments of a whole minibatch, however many processes hold its cells."""
+
+    ranks = ALONE
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The moments of the minibatch in training, else the running ones."""
+        if self.ranks.n == 1 or not self.training:
+            return super().forward(x)
+        own, count = x.double(), x.new_full((1, x.shape[1]), len(x), dtype=torch.float64)
+        n, total, square = _Sum.apply(self.ranks, torch.cat([count, own.sum(0)[None], own.square().sum(0)[None]]))
+        mean, mean_square = total / n, square / n
+        variance = mean_square - mean.square()
+        momentum = self.momentum or 0.0
+        with torch.no_grad():
+            self.get_buffer("num_batches_tracked").add_(1)
+            self.get_buffer("running_mean").lerp_(mean.float(), momentum)
+            self.get_buffer("running_var").lerp_((variance * n / (n - 1)).float(), momentum)
+        scale = self.weight * (variance + self.eps).rsqrt().float()
+        return (x - mean.float()) * scale + self.bias

@@ -31,7 +31,7 @@ class State:
     """What a checkpoint holds: parameters, optimiser, random state, history and the best parameters."""
 
     def __init__(
-        self, model: LDVAE, optimizer: torch.optim.Adam, generator: torch.Generator, identity: dict[str, Any]
+        self, model: LDVAE, optimizer: torch.optim.Adam, generator: torch.Generator, identity: dict[str, Any] | None
     ) -> None:
         self.model, self.optimizer, self.generator = model, optimizer, generator
         self.identity = json.dumps(identity, sort_keys=True)
@@ -81,12 +81,11 @@ class State:
             return False
         arrays, meta = found
         tensors = {k: torch.from_numpy(array).to(self.generator.device) for k, array in arrays.items()}
-        part = lambda prefix: {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}  # noqa: E731
-        self.model.load_state_dict(part("model."))
-        self.best, self.best_epoch = part("best."), int(meta["best_epoch"])
+        self.model.load_state_dict(_part(tensors, "model."))
+        self.best, self.best_epoch = _part(tensors, "best."), int(meta["best_epoch"])
         self.rows = [tuple(r) for r in json.loads(meta["rows"])]
         adam: dict[int, dict[str, torch.Tensor]] = {}
-        for label, value in part("adam.").items():
+        for label, value in _part(tensors, "adam.").items():
             index, key = label.split(".", 1)
             adam.setdefault(int(index), {})[key] = value
         groups = self.optimizer.state_dict()["param_groups"]
@@ -111,3 +110,7 @@ class State:
     def _accept(meta: dict[str, str]) -> None:
         if "identity" not in meta:
             raise DamagedFile("it does not say of which fit")
+
+
+def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
-__all__ = ["CHOICES", "LIKELIHOODS", "Config", "is_valid"]
+from ..counts.design import Category, Covariate, covariate_of
+
+__all__ = ["CHOICES", "LIKELIHOODS", "MOST", "Config", "is_valid"]
 
 LIKELIHOODS = ("nb", "zinb", "poisson")
 
@@ -19,6 +23,9 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "encoder": ("ldvae", "scvi"),
     "lib_size": ("observed", "latent"),
 }
+
+# The largest whole number that `Config` may have: what can be addressed, and what anybody would mean.
+MOST = {"n_genes": 2**31, "n_latent": 1000, "n_hidden": 2**31, "n_layers": 20}
 
 
 @dataclass(frozen=True)
@@ -39,45 +46,43 @@ class Config:
     batch_key: str | None = None
     size_factor_key: str | None = None
     size_factor_scale: float | None = None
-    covariates: list[dict[str, Any]] = field(default_factory=list)
+    covariates: list[Covariate] = field(default_factory=list)
     encoder: str = "ldvae"  # "scvi" where the weights are those of a model of scvi-tools
     lib_size: str = "observed"  # "latent" there, if library sizes came from an encoder
 
     @property
     def n_design(self) -> int:
         """Columns of the design matrix."""
-        return sum(len(c["levels"]) if "levels" in c else 1 for c in self.covariates)
+        return sum(c.width for c in self.covariates)
+
+    @property
+    def batch(self) -> Category | None:
+        """The registered batches, if there are any."""
+        return next((c for c in self.covariates if isinstance(c, Category) and c.key == self.batch_key), None)
+
+    @property
+    def batch_columns(self) -> slice:
+        """Columns of the design matrix that are the batch's."""
+        before = list(takewhile(lambda c: c.key != self.batch_key, self.covariates))
+        start = sum(c.width for c in before)
+        return slice(start, start + (self.batch.width if self.batch else 0))
+
+    @staticmethod
+    def of(plain: Mapping[str, Any]) -> Config:
+        """The settings that `dataclasses.asdict` took apart."""
+        return Config(**{**plain, "covariates": [covariate_of(c) for c in plain["covariates"]]})
 
 
 def is_valid(c: Config) -> bool:
     """Whether these are settings that a fit can have (those of a file may be anything)."""
-    whole = {"n_genes": 2**31, "n_latent": 1000, "n_hidden": 2**31, "n_layers": 20}
     words = (c.layer, c.batch_key, c.size_factor_key)
     return (
-        all(type(getattr(c, name)) is int and 1 <= getattr(c, name) <= most for name, most in whole.items())
+        all(type(getattr(c, name)) is int and 1 <= getattr(c, name) <= most for name, most in MOST.items())
         and all(getattr(c, name) in choices for name, choices in CHOICES.items())
         and all(word is None or isinstance(word, str) for word in words)
         and isinstance(c.closed, bool)
         and _is_number(c.dropout_rate)
         and (c.size_factor_scale is None or _is_number(c.size_factor_scale))
-        and isinstance(c.covariates, list)
-        and all(_is_covariate(column) for column in c.covariates)
-    )
-
-
-def _is_covariate(column: Any) -> bool:
-    if not isinstance(column, dict) or not isinstance(column.get("key"), str):
-        return False
-    if set(column) == {"key", "mean", "std"}:
-        return _is_number(column["mean"]) and _is_number(column["std"]) and column["std"] > 0
-    levels, share = column.get("levels"), column.get("share")
-    return (
-        set(column) == {"key", "levels", "share"}
-        and isinstance(levels, list)
-        and isinstance(share, list)
-        and len(levels) == len(share) > 0
-        and all(isinstance(level, str) for level in levels)
-        and all(_is_number(value) for value in share)
     )
 
 

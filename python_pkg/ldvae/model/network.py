@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import nn
 
 from ..counts.minibatches import Minibatch
 from ..machine.device import device_of_new_tensors
+from ..machine.processes import Norm
 from .config import Config
 from .objective import kl_normal, kl_shrinkage, log_likelihood
 
@@ -68,6 +70,12 @@ class LDVAE(nn.Module):
         self.design_effect = nn.Parameter(torch.zeros(c.n_design, c.n_genes))
         self.log_dispersion = nn.Parameter(torch.ones(c.n_genes))
         self.zero_logit = nn.Parameter(torch.full((c.n_genes,), -3.0))
+
+    @torch.no_grad()
+    def start_at(self, mean_expression: np.ndarray, design_effect: np.ndarray) -> None:
+        """Begin with these shares of the library per gene and effects of covariates (design × genes, log)."""
+        self.intercept.copy_(torch.from_numpy(np.log(mean_expression)))
+        self.design_effect.copy_(torch.from_numpy(design_effect))
 
     @property
     def log_theta(self) -> torch.Tensor:
@@ -166,8 +174,8 @@ def _block(n_in: int, n_out: int, generator: torch.Generator) -> nn.Sequential:
     return nn.Sequential(linear, _norm(n_out))
 
 
-def _norm(width: int) -> nn.BatchNorm1d:
-    return nn.BatchNorm1d(width, momentum=0.05, eps=1e-3)
+def _norm(width: int) -> Norm:
+    return Norm(width, momentum=0.05, eps=1e-3)
 
 
 def _dropout(x: torch.Tensor, rate: float, generator: torch.Generator | None, batch: Minibatch) -> torch.Tensor:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from ..counts.minibatches import SparseCounts
+from ..counts.minibatches import Minibatch, SparseCounts
 from ..machine.arithmetic import on_cpu
 from ..machine.device import refuse_surroundings
 from .checkpoint import State, digest
@@ -72,31 +72,17 @@ def train(
         If the loss is no longer finite.
     """
     refuse_surroundings()
-    device, ranks = counts.device, counts.ranks
-    model = LDVAE(config, torch.Generator().manual_seed(seed)).to(device)
-    with torch.no_grad():
-        model.intercept.copy_(torch.from_numpy(np.log(mean_expression)))
-        model.design_effect.copy_(torch.from_numpy(design_effect))
+    ranks = counts.ranks
+    model = LDVAE(config, torch.Generator().manual_seed(seed)).to(counts.device)
+    model.start_at(mean_expression, design_effect)
     ranks.normalise_together(model)
-    generator = torch.Generator(device).manual_seed(seed)
-    order = torch.randperm(counts.n_cells, generator=torch.Generator().manual_seed(seed)).to(device)
-    n_held = round(validation_size * counts.n_cells)
-    held, rows = order[:n_held].sort().values, order[n_held:]
-    size = min(schedule.batch_size, len(rows))
-    steps_per_epoch = len(rows) // size
-    total = schedule.max_epochs * steps_per_epoch
-    parameters = list(model.parameters())
-    optimizer = torch.optim.Adam(parameters, lr=schedule.learning_rate, fused=True)
-    identity: dict[str, Any] = {} if checkpoint is None else {
-        "config": asdict(config),
-        "schedule": asdict(schedule),
-        "validation_size": validation_size,
-        "seed": seed,
-        "data": digest(mean_expression, *counts.fingerprint()),
-    }  # fmt: skip
-    state = State(model, optimizer, generator, identity)
+    epochs = _Epochs(model, counts, schedule, validation_size, seed)
+    identity = (
+        None if checkpoint is None else _identity(config, schedule, validation_size, seed, mean_expression, counts)
+    )
+    state = State(model, epochs.optimizer, epochs.generator, identity)
     resumed = checkpoint is not None and state.load(checkpoint, ranks)
-    saved_at, stopped, step = time.monotonic(), "finished", state.epoch * steps_per_epoch
+    saved_at, stopped = time.monotonic(), "finished"
     bar = tqdm(
         total=schedule.max_epochs, initial=state.epoch,
         disable=None if progress and ranks.rank == 0 and sys.stderr else True,
@@ -104,35 +90,14 @@ def train(
     )  # fmt: skip
     try:
         while state.epoch < schedule.max_epochs:
-            model.train()
-            totals = torch.zeros(2, dtype=torch.float64, device=device)
-            for batch in counts.epoch(rows, size, generator):
-                step += 1
-                warm = min(1.0, step / max(1.0, WARM_UP * total))
-                for group in optimizer.param_groups:
-                    group["lr"] = schedule.learning_rate * one_cycle(step / total)
-                reconstruction, kl = model.elbo(batch, generator)
-                # the loss: the sum of these, so weighted
-                parts = [reconstruction, kl, model.penalty()]
-                weights = (-1 / size, warm / size, warm / (len(rows) * ranks.n))
-                for p in parameters:
-                    p.grad = None
-                torch.autograd.backward(parts, [a.new_full((), w) for a, w in zip(parts, weights, strict=True)])
-                ranks.sum_gradients(parameters)
-                _clip(parameters)
-                optimizer.step()
-                totals += torch.stack(parts[:2]).detach()
-            reconstruction_mean, kl_mean = (ranks.sum_(totals) / (steps_per_epoch * size)).tolist()
-            held_elbo = _held_out_elbo(model, counts, held, size, seed) if len(held) else math.nan
-            if not math.isfinite(reconstruction_mean + kl_mean + (held_elbo if len(held) else 0.0)):
-                raise RuntimeError(
-                    f"training diverged in epoch {state.epoch + 1}: the loss is not finite; "
-                    f"lower `learning_rate` (now {schedule.learning_rate:g})."
-                )
-            state.record(reconstruction_mean, kl_mean, held_elbo)
-            bar.set_postfix_str(f"ELBO per cell {held_elbo if len(held) else reconstruction_mean - kl_mean:.1f}")
+            reconstruction, kl = epochs.run(state.epoch)
+            held_elbo = _held_out_elbo(model, counts, epochs.held, epochs.size, seed)
+            shown = reconstruction - kl if math.isnan(held_elbo) else held_elbo
+            _refuse_divergence(reconstruction + kl + shown, state.epoch + 1, schedule)
+            state.record(reconstruction, kl, held_elbo)
+            bar.set_postfix_str(f"ELBO per cell {shown:.1f}")
             bar.update()
-            if early_stopping and len(held) and state.epoch - state.best_epoch > schedule.patience:
+            if early_stopping and len(epochs.held) and state.epoch - state.best_epoch > schedule.patience:
                 stopped = "early"
                 break
             if checkpoint is not None and ranks.rank == 0 and time.monotonic() - saved_at > _SAVE_EVERY:
@@ -149,6 +114,70 @@ def train(
     return Trained(model, state.history(), state.best_epoch, stopped)
 
 
+class _Epochs:
+    """What takes one step after the other: which cells, in which order, how far."""
+
+    def __init__(self, model: LDVAE, counts: SparseCounts, schedule: Schedule, validation_size: float, seed: int):
+        order = torch.randperm(counts.n_cells, generator=torch.Generator().manual_seed(seed)).to(counts.device)
+        n_held = round(validation_size * counts.n_cells)
+        self.model, self.counts, self.schedule = model, counts, schedule
+        self.held, self.rows = order[:n_held].sort().values, order[n_held:]
+        self.size = min(schedule.batch_size, len(self.rows))
+        self.steps = len(self.rows) // self.size
+        self.generator = torch.Generator(counts.device).manual_seed(seed)
+        self.parameters = list(model.parameters())
+        self.optimizer = torch.optim.Adam(self.parameters, lr=schedule.learning_rate, fused=True)
+
+    def run(self, epoch: int) -> tuple[float, float]:
+        """One epoch after `epoch` others: mean reconstruction and KL per cell."""
+        self.model.train()
+        totals = torch.zeros(2, dtype=torch.float64, device=self.counts.device)
+        batches = self.counts.epoch(self.rows, self.size, self.generator)
+        for step, batch in enumerate(batches, epoch * self.steps + 1):
+            totals += self._step(batch, step)
+        reconstruction, kl = (self.counts.ranks.sum_(totals) / (self.steps * self.size)).tolist()
+        return reconstruction, kl
+
+    def _step(self, batch: Minibatch, step: int) -> torch.Tensor:
+        """One step of Adam; reconstruction and KL of the minibatch."""
+        total = self.schedule.max_epochs * self.steps
+        warm = min(1.0, step / max(1.0, WARM_UP * total))
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.schedule.learning_rate * one_cycle(step / total)
+        reconstruction, kl = self.model.elbo(batch, self.generator)
+        # the loss: the sum of these, so weighted
+        parts = [reconstruction, kl, self.model.penalty()]
+        weights = (-1 / self.size, warm / self.size, warm / (len(self.rows) * self.counts.ranks.n))
+        for p in self.parameters:
+            p.grad = None
+        torch.autograd.backward(parts, [a.new_full((), w) for a, w in zip(parts, weights, strict=True)])
+        self.counts.ranks.sum_gradients(self.parameters)
+        _clip(self.parameters)
+        self.optimizer.step()
+        return torch.stack(parts[:2]).detach()
+
+
+def _identity(
+    config: Config, schedule: Schedule, validation_size: float, seed: int, mean: np.ndarray, counts: SparseCounts
+) -> dict[str, Any]:
+    """By what a checkpoint knows the fit that it belongs to."""
+    return {
+        "config": asdict(config),
+        "schedule": asdict(schedule),
+        "validation_size": validation_size,
+        "seed": seed,
+        "data": digest(mean, *counts.fingerprint()),
+    }
+
+
+def _refuse_divergence(loss: float, epoch: int, schedule: Schedule) -> None:
+    if not math.isfinite(loss):
+        raise RuntimeError(
+            f"training diverged in epoch {epoch}: the loss is not finite; "
+            f"lower `learning_rate` (now {schedule.learning_rate:g})."
+        )
+
+
 def _clip(parameters: list[torch.nn.Parameter]) -> None:
     """Scale the gradients down to `_GRADIENT_NORM`; on a CPU, which need not wait for the answer, only if they are."""
     gradients = [p.grad for p in parameters if p.grad is not None]
@@ -160,7 +189,9 @@ def _clip(parameters: list[torch.nn.Parameter]) -> None:
 
 @torch.no_grad()
 def _held_out_elbo(model: LDVAE, counts: SparseCounts, rows: torch.Tensor, size: int, seed: int) -> float:
-    """ELBO per held-out cell at the posterior mean of the loadings; the same noise every time."""
+    """ELBO per held-out cell at the posterior mean of the loadings; the same noise every time. NaN without any."""
+    if not len(rows):
+        return math.nan
     model.eval()
     generator = torch.Generator(counts.device).manual_seed(seed)
     total = torch.zeros((), dtype=torch.float64, device=counts.device)
