@@ -7,6 +7,8 @@ import numbers
 import os
 import re
 import reprlib
+import sys
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -24,8 +26,10 @@ __all__ = [
     "shown",
     "size",
     "strings",
+    "warn",
 ]
 
+_PACKAGE = os.path.dirname(__file__) + os.sep
 _LARGEST = 2**63 - 1  # whole numbers in numpy and torch
 _SHORT = reprlib.Repr()  # never spells out a large object, and survives a broken __repr__
 _SHORT.maxstring, _SHORT.maxother = 200, 80
@@ -149,6 +153,14 @@ def new_file(name: str, value: Any) -> str:
     if not os.path.isdir(folder):
         raise ValueError(f"`{name}` must be in an existing folder, and {brief(folder)} is not one.")
     return file
+
+
+def warn(message: str) -> None:
+    """A warning that points at the line outside of this package from which it was called, however deep we are."""
+    frame, level = sys._getframe(), 1
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, stacklevel=level)
 
 
 def optional(check: Any, name: str, value: Any, *args: Any, **kwargs: Any) -> Any:

@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-__all__ = ["COLUMNS", "factor_names", "table", "wide"]
+__all__ = ["COLUMNS", "GENES", "LEVEL", "factor_names", "table", "wide"]
+
+LEVEL = 0.05  # lfsr and adjusted p-values below are sure: in tables, calls and pictures
+GENES = 5  # with a sure sign make a factor or a program
 
 COLUMNS: dict[str, dict[str, type]] = {
     "history": {"epoch": int, "elbo_train": float, "elbo_validation": float, "reconstruction": float, "kl": float},

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 
+from ..checks import shown, warn
 from ..counts.labels import Labels
 from .moments import HALF_COUNT, Moments, pool
 from .plan import Plan
 
-__all__ = ["BatchEffects", "split_units", "warn_confounded"]
+__all__ = ["BatchEffects", "split_units", "warn_alone", "warn_confounded"]
 
 
 class BatchEffects:
@@ -55,23 +54,33 @@ class BatchEffects:
         return (difference * self.effect).sum(0), np.einsum("bg,gbc,cg->g", difference, self.covariance, difference)
 
 
-def warn_confounded(plan: Plan, batch: Labels) -> None:
+def warn_confounded(plan: Plan, batch: Labels | None) -> None:
     """Warn where two groups have no batch in common, so that no model can tell group from batch."""
-    n_units = len(plan.sample)
-    taken = plan.codes >= 0
-    seen = np.zeros((n_units, len(batch.levels)), dtype=bool)
-    seen[plan.codes[taken], batch.codes[taken]] = True
-    found = [
-        f"{c.group1} against {c.group2}" + ("" if c.within == "all" else f" in {c.within}")
-        for c in plan.comparisons
-        if not (seen[c.units1].any(0) & seen[c.units2].any(0)).any()
-    ]
-    if found:
+    seen = _batches_of(plan.codes, len(plan.sample), batch)
+    found = [c.title for c in plan.comparisons if not (seen[c.units1].any(0) & seen[c.units2].any(0)).any()]
+    if batch is not None and found:
         which = ", ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
-        warnings.warn(
-            f"The groups share no level of {batch.key!r}, so their difference may be that of the batches: {which}.",
-            stacklevel=4,
-        )
+        warn(f"The groups share no level of {batch.key!r}, so their difference may be that of the batches: {which}.")
+
+
+def warn_alone(labels: Labels, names: list[str], reference: list[str] | None, batch: Labels | None) -> None:
+    """The same for populations (`names`) and those that each is compared with (all, or `reference`)."""
+    seen = _batches_of(labels.codes, len(labels.levels), batch)
+    number = {name: labels.levels.index(name) for name in names}
+    others = [labels.levels.index(name) for name in reference or names]
+    alone = [name for name, i in number.items() if not (seen[i] & seen[[j for j in others if j != i]].any(0)).any()]
+    if batch is not None and alone:
+        said = f"Populations share no level of {batch.key!r} with those they are compared with, so their difference may"
+        warn(f"{said} be that of the batches: {shown(alone)}.")
+
+
+def _batches_of(codes: np.ndarray, n_units: int, batch: Labels | None) -> np.ndarray:
+    """Whether each unit has cells of each batch (units × batches)."""
+    taken = codes >= 0
+    seen = np.zeros((n_units, 0 if batch is None else len(batch.levels)), dtype=bool)
+    if batch is not None:
+        seen[codes[taken], batch.codes[taken]] = True
+    return seen
 
 
 def split_units(codes: np.ndarray, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -59,7 +59,7 @@ def contributions(
         remainder = total - by_factor.sum(0)
         kept.append(comparison)
         out.append((np.vstack([by_factor, remainder]), (of_mean1 - of_mean2) / _LOG2 - total))
-    leave_out(refused, len(kept), 4)
+    leave_out(refused, len(kept))
     return kept, out
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from ..counts.labels import Labels, read_labels
 from ..fit.posterior import Cells, rebuild
 from ..fit.record import Fit
 from ..stats.replicates import two_groups
@@ -19,7 +18,7 @@ from .moments import Group, Moments, counted, moments, pool
 from .pairs import compare_pairs
 from .plan import Comparison, Plan, leave_out
 
-__all__ = ["compare", "contrast"]
+__all__ = ["Settings", "compare", "contrast"]
 
 _MIN_COUNTS, _MIN_DETECTED = 10, 5  # a gene below either in both groups is not tested
 _NULL_PENALTY = 3.0  # milder than for loadings: calls ask for more than a non-zero change, and intervals are reported
@@ -41,31 +40,28 @@ class _Counted:
 _Observed = Group | _Counted
 
 
-def compare(
-    fit: Fit,
-    adata: Any,
-    cells: Cells,
-    plan: Plan,
-    *,
-    estimand: str,
-    delta: float,
-    batch_correction: bool,
-    fdr_target: float,
-    n_samples: int,
-    seed: int,
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Settings:
+    """How groups are compared: what `differential_expression` is told beside which cells."""
+
+    estimand: str
+    delta: float
+    batch_correction: bool
+    fdr_target: float
+    n_samples: int
+    seed: int
+
+
+def compare(fit: Fit, cells: Cells, plan: Plan, settings: Settings) -> dict[str, Any]:
     """The columns of the table: all comparisons of the plan, all genes in each."""
-    key = fit.config.batch_key
-    batch = None if key is None else read_labels(adata, key, "batch_key")
-    if batch is not None:
-        warn_confounded(plan, batch)
+    warn_confounded(plan, cells.batch)
     comparisons = plan.comparisons
-    if estimand == "cell":
-        found = compare_cells(fit, cells, plan, delta, fdr_target, batch_correction, seed, n_samples)
+    if settings.estimand == "cell":
+        found = compare_cells(fit, cells, plan, settings)
     elif plan.samples:
-        comparisons, found = compare_samples(fit, cells, plan, delta, fdr_target, batch_correction, seed)
+        comparisons, found = compare_samples(fit, cells, plan, settings)
     else:
-        found = compare_means(fit, cells, plan, delta, fdr_target, batch_correction, seed, batch)
+        found = compare_means(fit, cells, plan, settings)
     n_genes = len(fit.genes)
     names = {
         name: np.repeat(np.array([getattr(c, name) for c in comparisons], dtype=object), n_genes)
@@ -75,25 +71,17 @@ def compare(
     return {**names, "gene": np.tile(fit.genes, len(comparisons)), **columns}
 
 
-def compare_means(
-    fit: Fit,
-    cells: Cells,
-    plan: Plan,
-    delta: float,
-    fdr_target: float,
-    batch_correction: bool,
-    seed: int,
-    batch: Labels | None,
-) -> list[Columns]:
+def compare_means(fit: Fit, cells: Cells, plan: Plan, settings: Settings) -> list[Columns]:
     """Log2 fold change of mean expression, cells as the units of sampling: one dict of columns per comparison.
 
-    The estimate of each gene (`moments.pool`, corrected by `moments.BatchEffects`) goes with its standard error through
+    The estimate of each gene (`moments.pool`, corrected by `BatchEffects`) goes with its standard error through
     the mixture-prior empirical Bayes of `ash` over the genes of a comparison.
     """
+    batch = cells.batch
     split = np.zeros(len(plan.codes), dtype=np.int64) if batch is None else batch.codes
     cell_codes, parent, level = split_units(plan.codes, split)
-    found = moments(rebuild(fit), cells, cell_codes, len(parent), batch_correction, seed)
-    effects = BatchEffects(found, parent, level) if batch is not None and batch_correction else None
+    found = moments(rebuild(fit), cells, cell_codes, len(parent), settings.batch_correction, settings.seed)
+    effects = BatchEffects(found, parent, level) if batch is not None and settings.batch_correction else None
     out = []
     for comparison in plan.comparisons:
         units1, units2 = (np.flatnonzero(np.isin(parent, u)) for u in (comparison.units1, comparison.units2))
@@ -101,17 +89,15 @@ def compare_means(
         offset, extra = (0.0, 0.0) if effects is None else effects.between(units1, units2)
         effect, std = contrast(one, two, offset, extra)
         tested = is_tested(one, two)
-        posterior = _posterior(np.where(tested, effect, np.nan), std, delta, fdr_target)
+        posterior = _posterior(np.where(tested, effect, np.nan), std, settings)
         means = [1e4 * np.exp(group.log_mean) for group in (one, two)]
         out.append({**posterior, **_raw(one, two, means)})
     return out
 
 
-def compare_samples(
-    fit: Fit, cells: Cells, plan: Plan, delta: float, fdr_target: float, batch_correction: bool, seed: int
-) -> tuple[list[Comparison], list[Columns]]:
+def compare_samples(fit: Fit, cells: Cells, plan: Plan, settings: Settings) -> tuple[list[Comparison], list[Columns]]:
     """The same with samples as the units of sampling: moderated t on log means of samples, paired where possible."""
-    found = moments(rebuild(fit), cells, plan.codes, len(plan.sample), batch_correction, seed)
+    found = moments(rebuild(fit), cells, plan.codes, len(plan.sample), settings.batch_correction, settings.seed)
     kept, out, refused = [], [], []
     for comparison in plan.comparisons:
         one, two = pool(found, comparison.units1), pool(found, comparison.units2)
@@ -124,26 +110,17 @@ def compare_samples(
             continue
         tested = is_tested(one, two)
         std = normal_equivalent(np.asarray(test["std"]), np.asarray(test["statistic"]), np.asarray(test["df"]))
-        posterior = _posterior(np.where(tested, np.asarray(test["effect"]), np.nan), std, delta, fdr_target)
+        posterior = _posterior(np.where(tested, np.asarray(test["effect"]), np.nan), std, settings)
         means = [1e4 * np.exp2(y.mean(0)) for y in (y1, y2)]
         kept.append(comparison)
         out.append({**posterior, **_raw(one, two, means)})
-    leave_out(refused, len(kept), 5)
+    leave_out(refused, len(kept))
     return kept, out
 
 
-def compare_cells(
-    fit: Fit,
-    cells: Cells,
-    plan: Plan,
-    delta: float,
-    fdr_target: float,
-    batch_correction: bool,
-    seed: int,
-    n_samples: int,
-) -> list[Columns]:
+def compare_cells(fit: Fit, cells: Cells, plan: Plan, settings: Settings) -> list[Columns]:
     """Log2 fold change between random pairs of cells (`pairs.compare_pairs`)."""
-    model, rng = rebuild(fit), np.random.default_rng(seed)
+    model, rng = rebuild(fit), np.random.default_rng(settings.seed)
     n = np.bincount(plan.codes[plan.codes >= 0]).astype(float)
     sums, _ = counted(cells.counts, plan.codes, len(n))
     out = []
@@ -151,13 +128,14 @@ def compare_cells(
         rows = [plan.rows(units) for units in (comparison.units1, comparison.units2)]
         one, two = (_pooled(sums, n, u) for u in (comparison.units1, comparison.units2))
         found = compare_pairs(
-            model, cells, *rows, delta=delta, batch_correction=batch_correction, n_samples=n_samples, rng=rng
-        )
+            model, cells, *rows, delta=settings.delta, batch_correction=settings.batch_correction,
+            n_samples=settings.n_samples, rng=rng,
+        )  # fmt: skip
         tested = is_tested(one, two)
         means = [found.pop(name) for name in ("mean1", "mean2")]
         columns = {name: np.where(tested, values, np.nan) for name, values in found.items()}
         probability = columns["proba_de"]
-        columns |= {"is_de": posterior_fdr(probability, fdr_target), "bayes_factor": log_odds(probability)}
+        columns |= {"is_de": posterior_fdr(probability, settings.fdr_target), "bayes_factor": log_odds(probability)}
         out.append({**columns, **_raw(one, two, means)})
     return out
 
@@ -201,7 +179,7 @@ def _sample_means(found: Moments, plan: Plan, units: np.ndarray) -> tuple[np.nda
     return np.array([pool(found, own).log_mean / _LOG2 for own in samples.values()]), list(samples)
 
 
-def _posterior(effect: np.ndarray, std: np.ndarray, delta: float, fdr_target: float) -> Columns:
+def _posterior(effect: np.ndarray, std: np.ndarray, settings: Settings) -> Columns:
     """Shrink the effects of one comparison towards the change of most genes, and read the posterior off.
 
     Expression is a share of the library: what one gene gains, all others lose, so "no change" is not at zero but at the
@@ -221,11 +199,11 @@ def _posterior(effect: np.ndarray, std: np.ndarray, delta: float, fdr_target: fl
         lower = shrunk.below(-change - centre) - (-change > centre) * shrunk.lfdr
         return np.clip(np.maximum(upper, lower), 0, 1)
 
-    probability = beyond(delta)
+    probability = beyond(settings.delta)
     lower, median, upper = shrunk.quantiles(0.025, 0.5, 0.975) + centre
     return {
         "proba_de": probability,
-        "is_de": posterior_fdr(probability, fdr_target),
+        "is_de": posterior_fdr(probability, settings.fdr_target),
         "lfsr": 1 - beyond(0.0),
         "bayes_factor": log_odds(probability),
         "lfc_mean": np.where(np.isfinite(shrunk.std), shrunk.mean + centre, np.nan),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +28,11 @@ class Comparison:
     group2: str
     units1: np.ndarray
     units2: np.ndarray
+
+    @property
+    def title(self) -> str:
+        """Which groups, and where."""
+        return _title(self.group1, self.group2, self.within)
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,10 @@ class Plan:
         return {self.samples[s]: rows for s, rows in own.items() if n[rows].sum() >= _CELLS_PER_SAMPLE}
 
 
+def _title(group1: str, group2: str, within: str) -> str:
+    return f"{group1} against {group2}" + ("" if within == "all" else f" in {within}")
+
+
 def row_numbers(argument: str, cells: Any, names: np.ndarray) -> np.ndarray:
     """Row numbers of a set of cells given as a boolean mask or by names."""
     if isinstance(cells, pd.Series) and cells.dtype == bool:
@@ -82,14 +90,12 @@ def row_numbers(argument: str, cells: Any, names: np.ndarray) -> np.ndarray:
     return rows
 
 
-def leave_out(refused: list[str], n_kept: int, stacklevel: int) -> None:
+def leave_out(refused: list[str], n_kept: int) -> None:
     """Say which comparisons have too few samples: a warning, or an error if none is left."""
     if refused and not n_kept:
         raise ValueError(f"`sample_key`: {refused[0]} (of at least {_CELLS_PER_SAMPLE} cells each).")
     if refused:
-        warnings.warn(
-            f"Left out were {len(refused)} comparisons, the first because {refused[0]}.", stacklevel=stacklevel
-        )
+        checks.warn(f"Left out were {len(refused)} comparisons, the first because {refused[0]}.")
 
 
 def plan_comparisons(
@@ -145,12 +151,12 @@ def plan_comparisons(
             if min(n_cells[side].sum() for side in sides) >= _MIN_CELLS:
                 comparisons.append(Comparison(name, name1, name2, *sides))
             else:
-                left_out.append(f"{name1} against {name2}" + ("" if stratum is None else f" in {name}"))
+                left_out.append(_title(name1, name2, name))
     if left_out:
         reason = f"with fewer than {_MIN_CELLS} cells on one side: {checks.shown(left_out)}."
         if not comparisons:
             raise ValueError(f"There is nothing to compare, only groups {reason}")
-        warnings.warn(f"Left out were {len(left_out)} comparisons {reason}", stacklevel=3)
+        checks.warn(f"Left out were {len(left_out)} comparisons {reason}")
     sample_of = np.full(len(used), -1) if sample is None else used % n_samples
     return Plan(codes, sample_of, [] if sample is None else sample.levels, comparisons)
 

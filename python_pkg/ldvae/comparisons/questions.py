@@ -9,12 +9,12 @@ import pandas as pd
 
 from .. import checks
 from ..counts.labels import read_labels, read_values
-from ..fit.posterior import latent_moments, read_data, rebuild
+from ..fit.posterior import factor_scores, read_data
 from ..fit.record import Fit, check_fit
 from ..tables import factor_names, table
 from .association import associate
 from .contributions import contributions
-from .differential import compare
+from .differential import Settings, compare
 from .plan import plan_comparisons
 
 __all__ = ["associate_factors", "differential_contributions", "differential_expression"]
@@ -59,12 +59,11 @@ def associate_factors(
         )
     sample = None if sample_key is None else read_labels(adata, sample_key, "sample_key")
     stratum = None if within is None else read_labels(adata, within, "within")
-    data = read_data(fit, adata)
-    z, _ = latent_moments(rebuild(fit), data.mean, data.variance)
+    cells = read_data(fit, adata)
     active = np.flatnonzero(fit.factors["active"])
     if not len(active):
         raise ValueError("`fit` has no active factor, so there is nothing to associate.")
-    scores = (z - fit.factors["center"]) @ fit.factors["rotation"][:, active]
+    scores = factor_scores(fit, cells.mean, cells.variance, active)
     names = np.array(factor_names(fit.config.n_latent), dtype=object)[active].tolist()
     return table("association", associate(scores, names, key, values, sample, stratum))
 
@@ -162,11 +161,7 @@ def differential_expression(
         adata, groupby=groupby, group1=group1, group2=group2, cells1=cells1, cells2=cells2, sample_key=sample_key,
         within=within, n_genes=len(fit.genes),
     )  # fmt: skip
-    columns = compare(
-        fit,
-        adata,
-        read_data(fit, adata),
-        plan,
+    settings = Settings(
         estimand=estimand,
         delta=checks.number("delta", delta, 0),
         batch_correction=checks.boolean("batch_correction", batch_correction),
@@ -174,7 +169,7 @@ def differential_expression(
         n_samples=checks.integer("n_samples", n_samples, 2, 10_000_000),
         seed=checks.integer("seed", seed, 0, 2**32 - 1),
     )
-    return table("differential_expression", columns)
+    return table("differential_expression", compare(fit, read_data(fit, adata), plan, settings))
 
 
 def differential_contributions(

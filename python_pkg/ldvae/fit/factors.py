@@ -11,13 +11,13 @@ from ..counts.minibatches import Minibatch, SparseCounts
 from ..model.link import log_expression
 from ..model.network import LDVAE
 from ..stats.shrinkage import ash, weighted_median
+from ..tables import GENES, LEVEL
 from .canonical import Canonical, canonical_basis
 from .posterior import latent_moments, linear_map
 
 __all__ = ["describe_factors"]
 
 _INFORMATION_CELLS = 3000  # cells whose information is added up and scaled to all: enough for a standard error
-_GENES = 5  # with a sure sign that make a factor
 _FLAT = 1e-6  # prior precision where loadings have no prior
 
 
@@ -49,7 +49,7 @@ def describe_factors(
         shrunk = ash(estimate - weighted_median(estimate, 1 / (error**2 + 0.02**2)), error)
         loadings[:, j], std[:, j], lfsr[:, j] = shrunk.mean, shrunk.std, shrunk.lfsr
     # a factor whose loadings have no sure sign describes nothing, however much the cells spread along it
-    active = basis.active & ((lfsr < 0.05).sum(0) >= _GENES)
+    active = basis.active & ((lfsr < LEVEL).sum(0) >= GENES)
     loadings[:, ~active] = basis.loadings[:, ~active]
     std[:, ~active] = np.nan
     strength = (loadings**2).sum(0)

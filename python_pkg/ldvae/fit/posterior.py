@@ -18,7 +18,17 @@ from ..model.link import log_expression
 from ..model.network import LDVAE
 from .record import Fit
 
-__all__ = ["Cells", "design_offset", "encode", "latent_moments", "linear_map", "log_rho", "read_data", "rebuild"]
+__all__ = [
+    "Cells",
+    "design_offset",
+    "encode",
+    "factor_scores",
+    "latent_moments",
+    "linear_map",
+    "log_rho",
+    "read_data",
+    "rebuild",
+]
 
 _BLOCK = 1024  # cells decoded or encoded at a time
 _DRAWS = 64  # draws of the logistic normal for its moments
@@ -104,6 +114,14 @@ def latent_moments(model: LDVAE, mean: np.ndarray, variance: np.ndarray) -> tupl
         first += z / _DRAWS
         second += z.square() / _DRAWS
     return first.numpy(), (second - first.square()).clamp(min=1e-8).numpy()
+
+
+def factor_scores(
+    fit: Fit, mean: np.ndarray, variance: np.ndarray, factors: np.ndarray | slice = slice(None)
+) -> np.ndarray:
+    """Scores of cells with this posterior on canonical factors (cells × factors), in standard deviations of each."""
+    z, _ = latent_moments(rebuild(fit), mean, variance)
+    return np.asarray((z - fit.factors["center"]) @ fit.factors["rotation"][:, factors])
 
 
 @torch.no_grad()

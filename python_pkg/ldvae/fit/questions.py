@@ -12,9 +12,9 @@ from .. import checks
 from ..counts.labels import read_cells
 from ..machine.files import replacing
 from ..machine.memory import need_memory
-from ..tables import factor_names, table, wide
+from ..tables import LEVEL, factor_names, table, wide
 from .expression import decoded_expression
-from .posterior import latent_moments, read_data, rebuild
+from .posterior import factor_scores, read_data, rebuild
 from .record import Fit, check_fit
 
 __all__ = [
@@ -55,14 +55,11 @@ def get_latent(fit: Fit, adata: Any = None) -> pd.DataFrame:
         Cells to encode; the training cells if None. Genes are aligned by name.
     """
     fit = check_fit(fit)
-    model = rebuild(fit)
-    if adata is None:
-        cells, mean, variance = fit.cells, fit.latent_mean, fit.latent_variance
-    else:
+    cells, mean, variance = fit.cells, fit.latent_mean, fit.latent_variance
+    if adata is not None:
         data = read_data(fit, adata)
         cells, mean, variance = data.counts.cells, data.mean, data.variance
-    z, _ = latent_moments(model, mean, variance)
-    scores = (z - fit.factors["center"]) @ fit.factors["rotation"]
+    scores = factor_scores(fit, mean, variance)
     return wide("cell", cells, factor_names(scores.shape[1]), scores)
 
 
@@ -120,7 +117,7 @@ def get_factors(fit: Fit) -> pd.DataFrame:
     """
     fit = check_fit(fit)
     columns = {k: fit.factors[k] for k in ("variance_explained", "kl", "active")}
-    n_genes = (fit.factors["loadings_lfsr"] < 0.05).sum(0)
+    n_genes = (fit.factors["loadings_lfsr"] < LEVEL).sum(0)
     return table("factors", {"factor": factor_names(fit.config.n_latent), "n_genes": n_genes, **columns})
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from .. import checks
+from ..tables import LEVEL
 from .arguments import check_axes, check_known, check_table, load_drawing
 
 if TYPE_CHECKING:
@@ -229,7 +230,7 @@ def plot_association(association: pd.DataFrame, *, ax: Axes | None = None) -> Ax
         if "unit" not in association.columns
         else (f"effect (SD of the factor; unit: {'/'.join(association['unit'].astype(str).unique())})")
     )
-    label += "; dot: padj < 0.05" + "; grey: all factors" * (len(single) < len(association))
+    label += f"; dot: padj < {LEVEL:g}" + "; grey: all factors" * (len(single) < len(association))
     into, body = slots[-1][0] if ax is None else None, 0.3 * (len(factors) + 1.5)
     width = body if ax is None else d.inches(ax)
     d.colour_bar(mesh, label, beyond=bool((effects > limit).any()), width=width, into=into)
@@ -246,7 +247,7 @@ def _heat_map(d: Any, axes: Axes, rows: pd.DataFrame, factors: list[str], limit:
     levels = list(dict.fromkeys(single["level"]))
     sizes = single.pivot(index="level", columns="factor", values="effect").reindex(index=levels, columns=factors)
     mesh = d.tiles(axes, sizes.to_numpy(dtype=float), limit)
-    sure = single[single["padj"] < 0.05]
+    sure = single[single["padj"] < LEVEL]
     at: list[tuple[float, float]] = [
         (factors.index(f), levels.index(v)) for f, v in zip(sure["factor"], sure["level"], strict=True)
     ]
@@ -254,7 +255,7 @@ def _heat_map(d: Any, axes: Axes, rows: pd.DataFrame, factors: list[str], limit:
     for level, padj in zip(omnibus["level"], omnibus["padj"], strict=True):
         one = level in levels  # otherwise it is one test for all levels
         d.grey_tile(axes, apart, levels.index(level) if one else 0, 1 if one else len(levels))
-        if padj < 0.05:
+        if padj < LEVEL:
             at.append((apart, levels.index(level) if one else (len(levels) - 1) / 2))
     d.marks(axes, at)
     ticks, names = [float(i) for i in range(len(factors))], list(factors)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from .. import checks
+from ..tables import LEVEL
 from .arguments import check_known, check_table, load_drawing
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def plot_programs(
             )
         rows = rows.nsmallest(n_genes, "rank").sort_values("loading", ascending=False, kind="stable")
         values, errors = rows["loading"].to_numpy(), 1.96 * rows["std"].fillna(0).to_numpy()
-        d.genes(slot[0], rows["gene"].astype(str).tolist(), values, errors=errors, sure=rows["lfsr"].to_numpy() < 0.05)
+        d.genes(slot[0], rows["gene"].astype(str).tolist(), values, errors=errors, sure=rows["lfsr"].to_numpy() < LEVEL)
         padj = fact.get("padj", np.nan)
         share = np.nan if fact["kind"] == "between" else fact.get("share", np.nan)  # of one program it is all
         first = d.shorten(str(fact["program"]), 14) + (f" · {100 * share:.0f} % of var." if share == share else "")
@@ -111,7 +112,7 @@ def plot_programs(
             )
     kinds = list(dict.fromkeys(called["kind"]))
     units = " / ".join(dict.fromkeys(_UNITS.get(kind, "log2 units") for kind in kinds))
-    foot = [f"{' / '.join(kinds)} loading ± 1.96 SD ({units}); filled: lfsr < 0.05"]
+    foot = [f"{' / '.join(kinds)} loading ± 1.96 SD ({units}); filled: lfsr < {LEVEL:g}"]
     foot += ["below: activity of the program in each cell, from low (blue) to high (vermillion)"] * (
         activity is not None
     )

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 from scipy.stats import norm
 
-from ..checks import shown
+from ..checks import shown, warn
 from ..comparisons.moments import Group, Moments, moments, pool
 from ..counts.labels import Labels
 from ..fit.posterior import Cells, rebuild
@@ -45,7 +43,7 @@ def between_programs(
         )
     if len(kept) < len(labels.levels):
         small = [labels.levels[i] for i in range(len(labels.levels)) if i not in kept]
-        warnings.warn(f"Populations with fewer than {_MIN_CELLS} cells are left out: {shown(small)}.", stacklevel=4)
+        warn(f"Populations with fewer than {_MIN_CELLS} cells are left out: {shown(small)}.")
     n_samples = 1 if samples is None else len(samples.levels)
     codes = labels.codes * n_samples + (0 if samples is None else samples.codes)
     codes[(labels.codes < 0) | (False if samples is None else samples.codes < 0)] = -1

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..tables import LEVEL
 from .find import Found
 from .program import Program
 
@@ -21,7 +22,7 @@ def loading_columns(found: Found, genes: np.ndarray) -> dict[str, Any]:
     for program in [p for p, called in zip(found.programs, found.called, strict=True) if called]:
         tested = np.flatnonzero(program.tested)
         # genes beyond doubt first: the shrunken estimate of a rare gene can be large and mean little
-        order = tested[np.lexsort((-np.abs(program.loading[tested]), program.lfsr[tested] >= 0.05))]
+        order = tested[np.lexsort((-np.abs(program.loading[tested]), program.lfsr[tested] >= LEVEL))]
         parts.append((program, order))
 
     def column(values: list[Any], dtype: type) -> np.ndarray:
@@ -60,5 +61,5 @@ def program_columns(found: Found, genes: np.ndarray) -> dict[str, Any]:
 
 
 def _top(program: Program, genes: np.ndarray, sign: float) -> str:
-    clear = np.flatnonzero(program.tested & (program.lfsr < 0.05) & (sign * program.loading > 0))
+    clear = np.flatnonzero(program.tested & (program.lfsr < LEVEL) & (sign * program.loading > 0))
     return ", ".join(genes[clear[np.argsort(-np.abs(program.loading[clear]), kind="stable")][:_TOP]])

@@ -7,6 +7,7 @@ from scipy.stats import norm
 
 from ..stats.shrinkage import ash, weighted_median
 from ..stats.testing import simes
+from ..tables import GENES
 from .activities import as_tensor
 from .population import Population
 from .program import Program, plausible
@@ -15,7 +16,6 @@ from .shared import RELIABLE, agreement
 
 __all__ = ["deviation_programs"]
 
-_GENES = 5  # that must answer clearly for amplitudes to be compared
 _CLEAR = 4.0  # standard errors
 _LEAST = 0.1  # amplitude, relative to the common loadings
 _ALIKE = 0.25  # correlation with the common loadings: half of the genes may differ, not most
@@ -121,7 +121,7 @@ def _center(slope: np.ndarray, others: np.ndarray, weights: np.ndarray) -> tuple
 def _amplitude(slope: np.ndarray, precision: np.ndarray, common: np.ndarray, common_precision: np.ndarray) -> float:
     """Least absolute deviations scale from common slopes to these, over genes whose common slope is clear."""
     clear = (precision > 0) & (common_precision > 0) & (common**2 * common_precision > _CLEAR**2)
-    if clear.sum() < _GENES:
+    if clear.sum() < GENES:
         return 1.0
     b, c, variance = slope[clear], common[clear], 1 / precision[clear] + 1 / common_precision[clear]
     scale = 1.0

@@ -6,9 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..fit.posterior import Cells, design_offset
+from ..model.network import LDVAE
 from .local import Local
 
-__all__ = ["Population"]
+__all__ = ["Population", "offset_of"]
+
+
+def offset_of(model: LDVAE, cells: Cells, rows: np.ndarray, position: np.ndarray, genes: np.ndarray) -> np.ndarray:
+    """Log library size and what covariates add at the mean latent position of a population (rows × genes)."""
+    beyond = design_offset(model, position, cells.design[rows])[:, genes]
+    return np.asarray(np.log(cells.counts.lib_size[rows])[:, None] + beyond)
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..stats.testing import bh
+from ..tables import GENES, LEVEL
 
-__all__ = ["EXCESS", "LEVEL", "Program", "call_programs", "heavier_tail", "plausible"]
+__all__ = ["EXCESS", "Program", "call_programs", "heavier_tail", "plausible"]
 
 EXCESS = 0.1  # share of the variance along a program that must not be counting noise
-GENES = 5  # genes with lfsr < 0.05 that make a program
-LEVEL = 0.05
 
 
 @dataclass(frozen=True)

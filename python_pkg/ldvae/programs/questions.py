@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from .. import checks
-from ..counts.labels import read_labels
+from ..comparisons.batches import warn_alone
 from ..fit.record import Fit, check_fit
 from ..tables import table, wide
 from .columns import loading_columns, program_columns
@@ -164,17 +162,6 @@ def get_program_scores(
 def _programs(fit: Fit, adata: Any, groupby: Any, kind: str, *arguments: Any) -> Found:
     """The programs, with a warning where a population shares no batch with those that it is compared with."""
     found = find_programs(check_fit(fit), adata, groupby, kind, *arguments)
-    key, labels = fit.config.batch_key, found.labels
-    if kind == "between" and key is not None:
-        batch = read_labels(adata, key, "batch_key")
-        seen = np.zeros((len(labels.levels), len(batch.levels)), dtype=bool)
-        seen[labels.codes[labels.codes >= 0], batch.codes[labels.codes >= 0]] = True
-        number = {p.population: labels.levels.index(p.population) for p in found.programs}
-        others = [labels.levels.index(name) for name in found.reference or number]
-        alone = [p for p, i in number.items() if not (seen[i] & seen[[j for j in others if j != i]].any(0)).any()]
-        if alone:
-            said = (
-                "Populations share no level of {} with those they are compared with, so their difference may be that of"
-            )
-            warnings.warn(f"{said.format(repr(key))} the batches: {checks.shown(alone)}.", stacklevel=3)
+    if kind == "between":
+        warn_alone(found.labels, [p.population for p in found.programs], found.reference, found.cells.batch)
     return found

@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 
 from ..counts.labels import Labels
-from ..fit.posterior import Cells, design_offset, latent_moments, rebuild
+from ..fit.posterior import Cells, factor_scores, latent_moments, rebuild
 from ..fit.record import Fit
 from .activities import as_tensor
 from .find import Found
+from .population import offset_of
 from .program import Program
 from .setting import MOST_CELLS, Setting
 
@@ -29,9 +30,7 @@ def program_activity(setting: Setting, program: Program, cells: Cells, labels: L
         local = p.local.given(setting.shared.loadings[p.genes][:, others])
         for start in range(0, len(rows), MOST_CELLS):
             block = rows[start : start + MOST_CELLS]
-            offset = np.log(cells.counts.lib_size[block])[:, None]
-            offset = offset + design_offset(model, z[p.rows].mean(0), cells.design[block])[:, p.genes]
-            adjusted = as_tensor(offset)
+            adjusted = as_tensor(offset_of(model, cells, block, z[p.rows].mean(0), p.genes))
             x = as_tensor(cells.counts.matrix[block][:, p.genes].toarray())
             part = replace(local, x=x, offset=adjusted, adjusted=adjusted, groups=None)
             scores = part.score(part.with_own(loading), p.local.intercept)
@@ -54,8 +53,8 @@ def activity_columns(found: Found, fit: Fit) -> tuple[list[str], np.ndarray]:
 
 def _position(found: Found, program: Program, fit: Fit) -> np.ndarray:
     """Where a cell lies between the reference (0) and the population (1), along what sets the population apart."""
-    z, _ = latent_moments(rebuild(fit), found.cells.mean, found.cells.variance)
-    along = ((z - fit.factors["center"]) @ fit.factors["rotation"]) @ (fit.factors["loadings"].T @ program.loading)
+    scores = factor_scores(fit, found.cells.mean, found.cells.variance)
+    along = scores @ (fit.factors["loadings"].T @ program.loading)
     labels = found.labels
     own = labels.levels.index(program.population)
     others = [

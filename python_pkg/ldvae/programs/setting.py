@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from tqdm import tqdm
 
-from ..checks import shown
+from ..checks import shown, warn
 from ..counts.labels import Labels
-from ..fit.posterior import Cells, design_offset, latent_moments, linear_map, rebuild
+from ..fit.posterior import Cells, latent_moments, linear_map, rebuild
 from ..fit.record import Fit
 from .local import Local
-from .population import Population
+from .population import Population, offset_of
 from .shared import Shared, candidate_programs, find_shared
 
 __all__ = ["MIN_CELLS", "MOST_CELLS", "Setting", "prepare"]
@@ -52,7 +51,7 @@ def prepare(fit: Fit, cells: Cells, labels: Labels, samples: Labels | None, seed
     if len(small) == len(members):
         raise ValueError(f"`groupby` must have populations of at least {MIN_CELLS} cells, and {labels.key!r} has none.")
     if small:
-        warnings.warn(f"Populations with fewer than {MIN_CELLS} cells are left out: {shown(small)}.", stacklevel=4)
+        warn(f"Populations with fewer than {MIN_CELLS} cells are left out: {shown(small)}.")
     theta = model.log_theta.detach().exp().numpy()
     if fit.config.gene_likelihood == "poisson":
         theta = np.full_like(theta, 1e4)
@@ -65,8 +64,7 @@ def prepare(fit: Fit, cells: Cells, labels: Labels, samples: Labels | None, seed
         matrix = cells.counts.matrix[rows]
         seen = np.bincount(matrix.indices[matrix.data > 0], minlength=matrix.shape[1])
         genes = np.random.default_rng(seed).permutation(np.flatnonzero(seen >= _GENE_CELLS))
-        offset = design_offset(model, z[rows].mean(0), cells.design[rows])[:, genes]
-        offset = np.log(cells.counts.lib_size[rows])[:, None] + offset
+        offset = offset_of(model, cells, rows, z[rows].mean(0), genes)
         groups = None if samples is None else samples.codes[rows]
         local = Local.build(matrix[:, genes].toarray(), offset, theta[genes], groups)
         populations.append(Population(name, rows, genes, local))

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..stats.rotations import joint_diagonalizer, varimax
 from ..stats.shrinkage import ash
+from ..tables import GENES
 from .activities import as_tensor
 from .evidence import Slopes
 from .local import Local
@@ -27,7 +28,6 @@ _CELLS = 600  # per population: settles which programs are active and their slop
 RELIABLE = 0.7  # share of the variance of a score that is not noise
 _AGREE = 0.5
 _CLEAR = 3.0  # standard errors
-_GENES = 5  # that make a program
 _OWN = 0.5  # of a direction's variance in one population (all counted alike): its own
 _MOST = 16  # candidates: beyond these the within-population variance is noise in all data seen
 _INFORMED = 0.2  # share of the variance along a direction that is the cells' and not their posteriors'
@@ -119,7 +119,7 @@ def find_shared(populations: list[Population], candidates: np.ndarray, seed: int
     kept = [j for j, group in enumerate(groups) if len(group) >= max(2, math.ceil(n / 3))]
     active = np.array([np.isin(np.arange(n), groups[j]) for j in kept]).reshape(-1, n)
     refitted = _refit(populations, samples, candidates[:, kept], active)
-    clear = [int((np.abs(refitted.loadings[:, j]) > 2 * refitted.std[:, j]).sum()) >= _GENES for j in range(len(kept))]
+    clear = [int((np.abs(refitted.loadings[:, j]) > 2 * refitted.std[:, j]).sum()) >= GENES for j in range(len(kept))]
     if all(clear):
         return refitted
     return _refit(populations, samples, refitted.loadings[:, clear], active[clear])

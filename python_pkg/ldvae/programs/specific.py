@@ -10,10 +10,11 @@ from scipy.stats import norm
 from torch import Tensor
 from tqdm import tqdm
 
+from ..tables import LEVEL
 from .activities import as_tensor
 from .crossfit import CrossFit, cross_fit, halves_of, program_of
 from .local import Local
-from .program import LEVEL, Program, plausible
+from .program import Program, plausible
 from .setting import Setting
 
 __all__ = ["own_programs"]

@@ -17,6 +17,7 @@ from ..plots.comparisons import MAX_COMPARISONS, plot_association, plot_differen
 from ..plots.fits import plot_loadings
 from ..plots.programs import plot_programs
 from ..programs.questions import get_program_scores, population_loadings, population_programs
+from ..tables import LEVEL
 from .page import Section, paragraph, picture, table
 
 __all__ = ["Asked", "answers"]
@@ -122,7 +123,7 @@ def _answer(ask: Callable[..., list[str]], *arguments: Any) -> list[str]:
 def _between(asked: Asked) -> list[str]:
     loadings = asked.programs(population_loadings, "between")
     programs = asked.programs(population_programs, "between")
-    sure = loadings[loadings["lfsr"] < 0.05].drop(columns=["kind", "program", "rank"])
+    sure = loadings[loadings["lfsr"] < LEVEL].drop(columns=["kind", "program", "rank"])
     return [
         table(programs[["population", "n_cells", "n_genes", "top_up", "top_down"]]),
         picture(plot_programs(loadings, programs), "Genes that set each population apart, with 95 % intervals"),
@@ -196,7 +197,7 @@ def _condition(asked: Asked) -> list[str]:
     key, levels = str(asked.key), asked.values.levels if isinstance(asked.values, Labels) else []
     association = asked.association(key, within=asked.groupby)
     columns = ["within", "level", "factor", "unit", "effect", "std", "padj", "auc", "n_cells", "n_samples"]
-    body = [_heat_map(association), table(association.loc[association["padj"] < 0.05, columns])]
+    body = [_heat_map(association), table(association.loc[association["padj"] < LEVEL, columns])]
     if levels:  # of two levels one comparison says all
         de = asked.changes(key, within=asked.groupby, group1=levels[1:] if len(levels) == 2 else None)
         most = de.loc[de["is_de"], "within"].value_counts().index[:_MAX_SPLIT].tolist()
