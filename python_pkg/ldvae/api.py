@@ -1,4 +1,4 @@
-"""All public functions under one name; the only module that R calls."""
+"""All public functions under one name: what `import ldvae` gives; `bridge` and `cli` call no other."""
 
 from .comparisons.questions import associate_factors, differential_contributions, differential_expression
 from .counts.simulate import simulate_counts

@@ -22,13 +22,11 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from . import api
-from .fit.record import Fit
+from .fit.record import ARRAYS, GROUPS, NAMES, Fit
 from .model.config import Config
 
 __all__ = ["call", "pack_fit", "simulate", "unpack_fit"]
 
-_FIELDS = ("lib_size", "latent_mean", "latent_variance")
-_GROUPS = ("weights", "history", "factors")
 _LEVELS = ("group1", "group2", "reference")  # arguments that name levels, which may be numbers in R
 
 
@@ -97,8 +95,8 @@ def pack_fit(fit: Fit) -> dict[str, Any]:
     return {
         "genes": fit.genes.tolist(),
         "cells": fit.cells.tolist(),
-        **{name: getattr(fit, name) for name in _FIELDS},
-        **{group: dict(sorted(getattr(fit, group).items())) for group in _GROUPS},  # a file keeps no order
+        **{name: getattr(fit, name) for name in ARRAYS},
+        **{group: dict(sorted(getattr(fit, group).items())) for group in GROUPS},  # a file keeps no order
         "settings": {
             **{k: v for k, v in asdict(c).items() if v is not None and isinstance(v, str | bool | int | float)},
             **{k: v for k, v in sorted(info.items()) if v is not None},
@@ -117,15 +115,15 @@ def unpack_fit(parts: Mapping[str, Any]) -> Fit:
         dtype, shape = meta["arrays"][name]
         return np.array(value, dtype=dtype, order="C").reshape(shape)
 
-    fields: dict[str, Any] = {name: array(name, parts[name]) for name in _FIELDS}
-    fields |= {group: {k: array(f"{group}.{k}", v) for k, v in parts[group].items()} for group in _GROUPS}
-    fields |= {name: _names(parts[name]) for name in ("genes", "cells")}
+    fields: dict[str, Any] = {name: array(name, parts[name]) for name in ARRAYS}
+    fields |= {group: {k: array(f"{group}.{k}", v) for k, v in parts[group].items()} for group in GROUPS}
+    fields |= {name: _names(parts[name]) for name in NAMES}
     return Fit(config=Config.of(meta["config"]), info=meta["info"], **fields)
 
 
 def _flat(fit: Fit) -> dict[str, np.ndarray]:
-    grouped = {f"{group}.{k}": v for group in _GROUPS for k, v in getattr(fit, group).items()}
-    return {name: getattr(fit, name) for name in _FIELDS} | grouped
+    grouped = {f"{group}.{k}": v for group in GROUPS for k, v in getattr(fit, group).items()}
+    return {name: getattr(fit, name) for name in ARRAYS} | grouped
 
 
 def _names(values: Any) -> np.ndarray:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-__all__ = ["COLUMNS", "GENES", "LEVEL", "factor_names", "table", "wide"]
+__all__ = ["COLUMNS", "GENES", "LEVEL", "LN2", "factor_names", "table", "wide"]
 
 LEVEL = 0.05  # lfsr and adjusted p-values below are sure: in tables, calls and pictures
 GENES = 5  # with a sure sign make a factor or a program
+
+LN2 = math.log(2)  # natural units per unit of the tables, which are in log2
 
 COLUMNS: dict[str, dict[str, type]] = {
     "history": {"epoch": int, "elbo_train": float, "elbo_validation": float, "reconstruction": float, "kl": float},

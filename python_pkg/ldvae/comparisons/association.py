@@ -32,7 +32,7 @@ class _Result:
     effect: np.ndarray
     std: np.ndarray
     statistic: np.ndarray
-    pval: np.ndarray
+    pvalue: np.ndarray
     auc: np.ndarray
     omnibus: tuple[float, float]
     n_cells: int
@@ -131,7 +131,7 @@ def _rows(result: _Result, within: str, factors: Sequence[str]) -> dict[str, np.
         "effect": np.append(result.effect, np.nan),
         "std": np.append(result.std, np.nan),
         "statistic": np.append(result.statistic, result.omnibus[0]),
-        "pval": np.append(result.pval, result.omnibus[1]),
+        "pval": np.append(result.pvalue, result.omnibus[1]),
         "auc": np.append(result.auc, np.nan),
         "n_cells": np.full(n_rows, result.n_cells),
         "n_samples": np.full(n_rows, result.n_samples),
@@ -167,13 +167,13 @@ def _t_test(
     variance = np.where(variance > 0, variance, np.nan)
     result.effect, result.std = effect, np.sqrt(variance)
     result.statistic = effect / result.std
-    result.pval = 2.0 * t_distribution.sf(np.abs(result.statistic), df(variance))
+    result.pvalue = 2.0 * t_distribution.sf(np.abs(result.statistic), df(variance))
 
 
 def _moderated(result: _Result, y: np.ndarray, design: np.ndarray, contrast: np.ndarray) -> None:
     tested = moderated_contrast(y, design, contrast)
     result.effect, result.std = tested["effect"], tested["std"]
-    result.statistic, result.pval = tested["statistic"], tested["pvalue"]
+    result.statistic, result.pvalue = tested["statistic"], tested["pvalue"]
     result.omnibus = hotelling_design(y, design, contrast)
 
 

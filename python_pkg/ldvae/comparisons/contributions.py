@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
 
 from ..fit.expression import average_expression, batch_levels, latent_draw
 from ..fit.posterior import Cells, linear_map, rebuild
 from ..fit.record import Fit
+from ..machine.memory import AT_A_TIME
+from ..model.link import log_expression
 from ..model.network import LDVAE
 from ..stats.replicates import sample_design
+from ..tables import LN2
+from .moments import CELLS_DECODED
 from .plan import Comparison, Plan, leave_out
 
 __all__ = ["contributions", "path_jacobian"]
 
-_STEPS = 32
-_CELLS_DECODED = 5000  # per group
-_BLOCK = 4_000_000  # cells × genes decoded at a time
-_LOG2 = math.log(2)
+_STEPS = 32  # of the path between two groups, by the midpoint rule; what it misses is in the row `remainder`
 
 
 def contributions(
@@ -53,12 +52,12 @@ def contributions(
         rotation = fit.factors["rotation"]
         back = np.linalg.pinv(rotation)  # scores @ back = z - center
         scores = (z1 - z2) @ rotation
-        loadings = (jacobian - jacobian.mean(0)) @ back.T / _LOG2
+        loadings = (jacobian - jacobian.mean(0)) @ back.T / LN2
         by_factor = (loadings * scores).T
-        total = (log1 - log2) / _LOG2
+        total = (log1 - log2) / LN2
         remainder = total - by_factor.sum(0)
         kept.append(comparison)
-        out.append((np.vstack([by_factor, remainder]), (of_mean1 - of_mean2) / _LOG2 - total))
+        out.append((np.vstack([by_factor, remainder]), (of_mean1 - of_mean2) / LN2 - total))
     leave_out(refused, len(kept))
     return kept, out
 
@@ -71,7 +70,7 @@ def path_jacobian(model: LDVAE, start: np.ndarray, stop: np.ndarray, steps: int 
         total = 0.0
         for design, weight in zip(levels, weights, strict=True):
             logits = model.decode(z[None], design[None])
-            total = total + weight * (torch.log_softmax(logits, -1) if model.config.closed else logits)[0]
+            total = total + weight * log_expression(logits, model.config.closed)[0]
         return total  # type: ignore[return-value]
 
     mean = torch.zeros(model.config.n_genes, len(start))
@@ -90,11 +89,11 @@ def _unit_means(
     n_units, n_genes, width = len(plan.sample), model.config.n_genes, cells.mean.shape[1]
     n = np.bincount(plan.codes[plan.codes >= 0], minlength=n_units).astype(float)
     z_mean, log_mean, mean = np.zeros((n_units, width)), np.zeros((n_units, n_genes)), np.zeros((n_units, n_genes))
-    step = max(1, _BLOCK // n_genes)
+    step = max(1, AT_A_TIME // n_genes)
     for unit in range(n_units):
         rows = np.flatnonzero(plan.codes == unit)
-        if len(rows) > _CELLS_DECODED:
-            rows = np.sort(rng.choice(rows, _CELLS_DECODED, replace=False))
+        if len(rows) > CELLS_DECODED:
+            rows = np.sort(rng.choice(rows, CELLS_DECODED, replace=False))
         for start in range(0, len(rows), step):
             block = rows[start : start + step]
             noise = rng.standard_normal((len(block), width))

@@ -10,9 +10,11 @@ import numpy as np
 
 from ..fit.posterior import Cells, rebuild
 from ..fit.record import Fit
+from ..stats.centre import weighted_median
 from ..stats.replicates import two_groups
-from ..stats.shrinkage import ash, weighted_median
+from ..stats.shrinkage import ash
 from ..stats.testing import log_odds, normal_equivalent, posterior_fdr
+from ..tables import LN2
 from .batches import BatchEffects, split_units, warn_confounded
 from .moments import Group, Moments, counted, moments, pool
 from .pairs import compare_pairs
@@ -23,7 +25,6 @@ __all__ = ["Settings", "compare", "contrast"]
 _MIN_COUNTS, _MIN_DETECTED = 10, 5  # a gene below either in both groups is not tested
 _NULL_PENALTY = 3.0  # milder than for loadings: calls ask for more than a non-zero change, and intervals are reported
 _MIN_GENES = 100  # of fewer, most may have changed: what most do is then taken to be no change
-_LOG2 = math.log(2)
 Columns = dict[str, np.ndarray]
 
 
@@ -164,7 +165,7 @@ def contrast(
     same = (np.log(observed[0] / one.exposure) > np.log(observed[1] / two.exposure)) == (effect > 0)
     usable = same & (root > 1e-3)
     factor = np.where(usable, np.clip(np.abs(effect) / np.where(usable, root, 1.0) / wald, 0.5, 2.0), 1.0)
-    return (effect - offset) / _LOG2, np.sqrt((factor * wald) ** 2 + extra) / _LOG2
+    return (effect - offset) / LN2, np.sqrt((factor * wald) ** 2 + extra) / LN2
 
 
 def is_tested(one: _Observed, two: _Observed) -> np.ndarray:
@@ -176,7 +177,7 @@ def is_tested(one: _Observed, two: _Observed) -> np.ndarray:
 def _sample_means(found: Moments, plan: Plan, units: np.ndarray) -> tuple[np.ndarray, list[str]]:
     """Log2 mean expression of the samples with enough cells in a group (samples × genes), and their names."""
     samples = plan.samples_of(units, found.n)
-    return np.array([pool(found, own).log_mean / _LOG2 for own in samples.values()]), list(samples)
+    return np.array([pool(found, own).log_mean / LN2 for own in samples.values()]), list(samples)
 
 
 def _posterior(effect: np.ndarray, std: np.ndarray, settings: Settings) -> Columns:

@@ -19,14 +19,14 @@ import torch
 from ..counts.reader import Counts
 from ..fit.expression import ExpectedExpression, is_log_normal
 from ..fit.posterior import Cells
+from ..machine.memory import IN_CACHE
 from ..machine.sparse import row_blocks
 from ..model.network import LDVAE
-from ..stats.shrinkage import weighted_median
+from ..stats.centre import weighted_median
 
 __all__ = ["HALF_COUNT", "Group", "Moments", "counted", "moments", "pool"]
 
-_CELLS_DECODED = 5000  # per unit; larger units decode a random subset, and count all cells
-_BLOCK = 200_000  # cells × genes worked on at a time: a megabyte, so that it stays in the cache
+CELLS_DECODED = 5000  # per unit; larger units decode a random subset, and count all cells (speed: growth)
 _BLOCKS = 16  # whose counts are gathered at a time
 _ENTRIES = 1_000_000  # non-zeros that are counted at a time, or as many as there are sums
 HALF_COUNT = 0.5  # counts with which a group's own counts are drawn towards what the model expects
@@ -126,10 +126,10 @@ def moments(model: LDVAE, cells: Cells, codes: np.ndarray, n_units: int, batch_c
     expected = ExpectedExpression(model, cells, batch_correction)
     order = np.flatnonzero(taken)[np.lexsort((priority[taken], codes[taken]))]  # by unit, at random within
     within_unit = np.arange(len(order)) - (np.cumsum(n) - n).astype(int)[codes[order]]
-    rows = order[within_unit < _CELLS_DECODED]
+    rows = order[within_unit < CELLS_DECODED]
     theta = model.log_theta.exp()
     kept = torch.sigmoid(-model.zero_logit) if c.gene_likelihood == "zinb" else None
-    step = max(1, _BLOCK // c.n_genes)
+    step = max(1, IN_CACHE // c.n_genes)
     for start in range(0, len(rows), step):
         place = start % (_BLOCKS * step)
         if place == 0:
@@ -218,17 +218,17 @@ def pool(found: Moments, units: np.ndarray) -> Group:
     s = {name: values[units].sum(0) for name, values in found.sums.items()}
     rho, mu, x = (np.maximum(s[name], 1e-30) for name in ("rho", "mu", "x"))
     log_mean = np.log(rho / n) + np.log((s["count"] + HALF_COUNT) / (mu + HALF_COUNT))
-    cells = np.maximum(s["rho_draws"] / rho**2 - 1 / n, 0) * n / max(n - 1, 1) + s["left_open"] / rho**2
-    model = 1 / (s["count"] + HALF_COUNT) + s["mu_mu_theta"] / mu**2 + cells
+    of_cells = np.maximum(s["rho_draws"] / rho**2 - 1 / n, 0) * n / max(n - 1, 1) + s["left_open"] / rho**2
+    expected = 1 / (s["count"] + HALF_COUNT) + s["mu_mu_theta"] / mu**2 + of_cells
     # squared influences (rho/sum rho - 1/n) + (x/sum x - mu/sum mu), summed over the cells
     observed = s["rho_rho"] / rho**2 + s["x_x"] / x**2 + s["mu_mu"] / mu**2 - 1 / n
     observed = observed + 2 * (s["rho_x"] / (rho * x) - s["rho_mu"] / (rho * mu) - s["mu_x"] / (mu * x))
-    ratio = np.where(s["x"] > 0, np.maximum(observed, 0) * n / max(n - 1, 1) / model, 0.0)
+    ratio = np.where(s["x"] > 0, np.maximum(observed, 0) * n / max(n - 1, 1) / expected, 0.0)
     if n == 1:
         ratio[:] = 1.0  # a single cell shows no spread: the model's
     typical = float(np.nan_to_num(weighted_median(ratio, np.minimum(s["count"], 100.0)), nan=1.0))
     dispersion = (s["count"] * ratio + _DISPERSION_COUNTS * typical) / (s["count"] + _DISPERSION_COUNTS)
-    variance = np.maximum(dispersion, _LEAST_DISPERSION) * model
+    variance = np.maximum(dispersion, _LEAST_DISPERSION) * expected
     return Group(
         n=n,
         log_mean=log_mean,

@@ -7,12 +7,13 @@ import torch
 
 from ..fit.expression import batch_levels, latent_draw
 from ..fit.posterior import Cells
+from ..machine.memory import AT_A_TIME
 from ..machine.sparse import sums_of_rows
+from ..model.link import LOG_RHO_MAX
 from ..model.network import LDVAE
 
 __all__ = ["change_statistics", "compare_pairs", "pseudocount"]
 
-_BLOCK = 4_000_000  # draws × genes held at a time
 _RARE = 0.01  # mean count below which a gene tells what the decoder calls zero
 
 
@@ -71,7 +72,7 @@ def compare_pairs(
     n_genes = model.config.n_genes
     c = max(pseudocount(side.maximum(np.flatnonzero(r)), n_genes) for side, r in zip(sides, rare, strict=True))
     parts = []
-    step = max(1, _BLOCK // n_samples)
+    step = max(1, AT_A_TIME // n_samples)
     for start in range(0, n_genes, step):
         genes = np.arange(start, min(start + step, n_genes))
         parts.append(change_statistics(sides[0].expression(genes), sides[1].expression(genes), c, delta))
@@ -113,7 +114,7 @@ class _Decoded:
         self.features = model.features(z, design)
         self.log_total = torch.zeros(len(z))
         if self.closed:
-            step = max(1, _BLOCK // len(z))
+            step = max(1, AT_A_TIME // len(z))
             self.log_total = torch.full((len(z),), -torch.inf)
             for start in range(0, model.config.n_genes, step):
                 genes = np.arange(start, min(start + step, model.config.n_genes))
@@ -126,12 +127,12 @@ class _Decoded:
     def expression(self, genes: np.ndarray) -> np.ndarray:
         """Rho, draws × genes."""
         logits = self._logits(genes)
-        log_rho = logits - self.log_total[:, None] if self.closed else logits.clamp(max=5.0)
+        log_rho = logits - self.log_total[:, None] if self.closed else logits.clamp(max=LOG_RHO_MAX)
         return log_rho.exp().double().numpy()
 
     def maximum(self, genes: np.ndarray) -> np.ndarray:
         """The largest rho of each gene over the draws."""
-        step = max(1, _BLOCK // len(self.features))
+        step = max(1, AT_A_TIME // len(self.features))
         parts = [self.expression(genes[i : i + step]).max(0) for i in range(0, len(genes), step)]
         return np.concatenate(parts) if parts else np.zeros(0)
 

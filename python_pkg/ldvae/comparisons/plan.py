@@ -15,7 +15,7 @@ from ..machine.memory import need_memory
 __all__ = ["Comparison", "Plan", "leave_out", "plan_comparisons", "row_numbers"]
 
 _MIN_CELLS = 3  # fewer cells say nothing about how cells vary
-_CELLS_PER_SAMPLE = 5
+_CELLS_PER_SAMPLE = 5  # the mean of fewer is mostly counting noise (validity: nulls)
 _BYTES_PER_ROW, _BYTES_PER_SUM = 200, 130  # per comparison and gene, per unit and gene
 
 

@@ -18,7 +18,7 @@ from .labels import check_anndata, read_values, unique_names
 
 __all__ = ["Counts", "read_counts"]
 
-_ROWS_AT_A_TIME = 4096
+_ROWS_AT_A_TIME = 4096  # of a file or a dense array
 _VALUES_AT_A_TIME = 1_000_000  # so that checking them takes no memory to speak of
 _PROBE = 100  # cells that all processes of a job read, to see that they have the same
 _LARGEST = 2**24  # a float32 holds every whole number up to here
@@ -192,9 +192,10 @@ def read_counts(
     step = adata.n_obs if whole and sp.issparse(source) else _ROWS_AT_A_TIME
     for start in range(rows.start, rows.stop, step):
         stop = min(start + step, rows.stop)
-        block = _block_to_csr(
-            source[start:stop] if stop - start < adata.n_obs else source[:] if not whole else source, where
-        )
+        if stop - start < adata.n_obs:
+            block = _block_to_csr(source[start:stop], where)
+        else:
+            block = _block_to_csr(source if whole else source[:], where)
         library[start:stop] = np.asarray(block.sum(axis=1, dtype=np.float64)).ravel()
         if columns is not None:
             block = block[:, columns]

@@ -19,9 +19,9 @@ __all__ = ["simulate_counts"]
 
 _ROWS_AT_A_TIME = 2048  # part of the random stream: another number, other counts
 _BASE = (-0.5, 1.6)  # mean and standard deviation of log expression
-_BATCH_STD = 0.15
-_LIBRARY_STD = 0.35
-_DISPERSION_STD = 0.5
+_BATCH_STD = 0.15  # of the log effect of a batch on a gene
+_LIBRARY_STD = 0.35  # of log library sizes
+_DISPERSION_STD = 0.5  # of log inverse dispersions
 _MOST = 100.0  # natural log units; beyond it one gene is all there is
 
 

@@ -15,7 +15,7 @@ from ..stats.rotations import varimax
 
 __all__ = ["Canonical", "canonical_basis"]
 
-_CELLS_AT_A_TIME = 10_000
+_CELLS_AT_A_TIME = 10_000  # whose variances are turned at a time
 _ACTIVE_KL = 0.1  # nats per cell that a factor must carry about the cells to count as supported
 
 
@@ -42,7 +42,6 @@ def canonical_basis(loadings: np.ndarray, mean: np.ndarray, variance: np.ndarray
     """
     n_latent = loadings.shape[1]
     centred = loadings - loadings.mean(0)
-    center = mean.mean(0)
     noise = np.diag(variance.mean(0))
     total = np.atleast_2d(np.cov(mean.T)) + noise
     values, vectors = np.linalg.eigh(total)
@@ -66,7 +65,7 @@ def canonical_basis(loadings: np.ndarray, mean: np.ndarray, variance: np.ndarray
     order = np.r_[np.argsort(-strength[:n_active]), n_active + np.argsort(-strength[n_active:])]
     sign = np.where((scaled[:, order] ** 3).sum(0) < 0, -1.0, 1.0)
     rotation, scaled = rotation[:, order] * sign, scaled[:, order] * sign
-    return Canonical(scaled, rotation, center, _information(variance, rotation), np.arange(n_latent) < n_active)
+    return Canonical(scaled, rotation, mean.mean(0), _information(variance, rotation), np.arange(n_latent) < n_active)
 
 
 def _information(variance: np.ndarray, rotation: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from ..machine.arithmetic import exp_
+from ..machine.memory import AT_A_TIME
 from ..model.link import LOG_RHO_MAX, exp_and_sum, log_expression
 from ..model.network import LDVAE
 from .posterior import Cells
@@ -19,7 +20,6 @@ __all__ = [
     "latent_draw",
 ]
 
-_BLOCK = 4_000_000  # cells × genes decoded at a time
 _REACH = 60.0  # exp of it is a finite float32
 
 
@@ -64,7 +64,7 @@ def decoded_expression(model: LDVAE, cells: Cells, genes: np.ndarray, n_draws: i
     """Posterior mean expression (cells × the given genes), as a share of the library, at the average batch."""
     rng = np.random.default_rng(seed)
     out = np.zeros((len(cells.mean), len(genes)))
-    step = max(1, _BLOCK // model.config.n_genes)
+    step = max(1, AT_A_TIME // model.config.n_genes)
     for start in range(0, len(out), step):
         rows = np.arange(start, min(start + step, len(out)))
         for _ in range(n_draws):

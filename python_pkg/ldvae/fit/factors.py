@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
 
 from ..counts.minibatches import Minibatch, SparseCounts
 from ..model.link import log_expression
 from ..model.network import LDVAE
-from ..stats.shrinkage import ash, weighted_median
-from ..tables import GENES, LEVEL
+from ..stats.centre import centre
+from ..stats.shrinkage import ash
+from ..tables import GENES, LEVEL, LN2
 from .canonical import Canonical, canonical_basis
 from .posterior import latent_moments, linear_map
 
@@ -45,8 +44,7 @@ def describe_factors(
     loadings = basis.loadings.copy()
     std, lfsr = np.full_like(loadings, np.nan), np.ones_like(loadings)
     for j, (estimate, error) in enumerate(zip(*_estimates(model, counts, basis, linear, z, z_variance), strict=True)):
-        # no change is what most genes do; the floor keeps a few deeply counted genes from setting it alone
-        shrunk = ash(estimate - weighted_median(estimate, 1 / (error**2 + 0.02**2)), error)
+        shrunk = ash(estimate - centre(estimate, error), error)
         loadings[:, j], std[:, j], lfsr[:, j] = shrunk.mean, shrunk.std, shrunk.lfsr
     # a factor whose loadings have no sure sign describes nothing, however much the cells spread along it
     active = basis.active & ((lfsr < LEVEL).sum(0) >= GENES)
@@ -55,8 +53,8 @@ def describe_factors(
     strength = (loadings**2).sum(0)
     order = np.lexsort((-strength, ~active))
     return {
-        "loadings": loadings[:, order] / math.log(2),
-        "loadings_std": std[:, order] / math.log(2),
+        "loadings": loadings[:, order] / LN2,
+        "loadings_std": std[:, order] / LN2,
         "loadings_lfsr": lfsr[:, order],
         "rotation": basis.rotation[:, order],
         "center": basis.center,

@@ -15,7 +15,7 @@ from ..machine.processes import is_first
 from ..model.config import Config, is_valid
 from ..model.network import weight_shapes
 
-__all__ = ["Fit", "check_fit", "load_fit", "save_fit"]
+__all__ = ["ARRAYS", "GROUPS", "NAMES", "Fit", "check_fit", "load_fit", "save_fit"]
 
 _SCHEMA = 1
 
@@ -65,9 +65,10 @@ class Fit:
         )
 
 
-_GROUPS = ("weights", "history", "factors")
-_ARRAYS = ("lib_size", "latent_mean", "latent_variance")
-_NAMES = ("genes", "cells")
+# What a fit is made of: dictionaries of arrays, arrays, names.
+GROUPS = ("weights", "history", "factors")
+ARRAYS = ("lib_size", "latent_mean", "latent_variance")
+NAMES = ("genes", "cells")
 
 
 def check_fit(fit: Any) -> Fit:
@@ -99,9 +100,9 @@ def save_fit(fit: Fit, path: str | os.PathLike[str]) -> None:
     fit = check_fit(fit)
     if not is_first():
         return
-    tensors = {name: getattr(fit, name) for name in _ARRAYS}
-    tensors |= {f"{group}.{k}": v for group in _GROUPS for k, v in getattr(fit, group).items()}
-    tensors |= {name: np.frombuffer(json.dumps(getattr(fit, name).tolist()).encode(), np.uint8) for name in _NAMES}
+    tensors = {name: getattr(fit, name) for name in ARRAYS}
+    tensors |= {f"{group}.{k}": v for group in GROUPS for k, v in getattr(fit, group).items()}
+    tensors |= {name: np.frombuffer(json.dumps(getattr(fit, name).tolist()).encode(), np.uint8) for name in NAMES}
     meta = {
         "schema": str(_SCHEMA),
         "kind": "ldvae fit",
@@ -148,17 +149,17 @@ def _accept(path: str, meta: dict[str, str]) -> None:
 
 def _assemble(arrays: dict[str, np.ndarray], meta: dict[str, str]) -> Fit:
     """A fit from the parts of a file, which need not fit together yet."""
-    groups: dict[str, dict[str, np.ndarray]] = {group: {} for group in _GROUPS}
+    groups: dict[str, dict[str, np.ndarray]] = {group: {} for group in GROUPS}
     for name, value in arrays.items():
         group, _, key = name.partition(".")
         if group in groups:
             groups[group][key] = value
-        elif name not in _ARRAYS + _NAMES:
+        elif name not in ARRAYS + NAMES:
             raise DamagedFile(f"it has an unknown part {checks.brief(name)}")
     try:
-        names = {name: np.array(_strings(json.loads(arrays[name].tobytes())), dtype=object) for name in _NAMES}
+        names = {name: np.array(_strings(json.loads(arrays[name].tobytes())), dtype=object) for name in NAMES}
         config, info = Config.of(json.loads(meta["config"])), dict(json.loads(meta["info"]))
-        return Fit(config=config, info=info, **names, **{name: arrays[name] for name in _ARRAYS}, **groups)  # type: ignore[arg-type]
+        return Fit(config=config, info=info, **names, **{name: arrays[name] for name in ARRAYS}, **groups)  # type: ignore[arg-type]
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise DamagedFile(f"{type(error).__name__}: {checks.brief(str(error))}") from None
 
@@ -187,8 +188,8 @@ def _consistent(fit: Fit) -> Fit:
     wanted |= {f"factors.{v}": ((k,), number) for v in ("center", "variance_explained", "kl")}
     wanted |= {"factors.rotation": ((k, k), number), "factors.active": ((k,), ("bool",))}
     wanted |= {f"weights.{v}": (shape, (kind,)) for v, (shape, kind) in weight_shapes(c).items()}
-    found = {name: getattr(fit, name) for name in _ARRAYS}
-    found |= {f"{group}.{v}": array for group in _GROUPS for v, array in getattr(fit, group).items()}
+    found = {name: getattr(fit, name) for name in ARRAYS}
+    found |= {f"{group}.{v}": array for group in GROUPS for v, array in getattr(fit, group).items()}
     wrong = sorted(found.keys() ^ wanted.keys())
     wrong = wrong or [
         v for v, (shape, kinds) in wanted.items() if found[v].shape != shape or found[v].dtype not in kinds

@@ -6,7 +6,11 @@ import os
 import re
 from pathlib import Path
 
-__all__ = ["free_memory", "need_memory"]
+__all__ = ["AT_A_TIME", "IN_CACHE", "free_memory", "need_memory"]
+
+# Entries (cells × genes, or draws × genes) that are worked on at a time (benchmarks/speed)
+IN_CACHE = 200_000  # where several arrays are swept: a megabyte each, so that they stay in the cache
+AT_A_TIME = 4_000_000  # where each is made once and summed
 
 _UNKNOWN = 8e9  # bytes assumed where the system does not say (Windows)
 _CGROUP = Path("/sys/fs/cgroup")

@@ -15,7 +15,7 @@ from .objective import kl_normal, kl_shrinkage, log_likelihood
 __all__ = ["LDVAE", "weight_shapes"]
 
 _LOG_THETA = (-5.0, 7.0)  # inverse dispersion between 0.007 and 1,100: bounded, yet beyond what counts can tell
-_LOG_VARIANCE = (-8.0, 2.0)
+_LOG_VARIANCE = (-8.0, 2.0)  # of a latent position: counts fix none better than to 0.02, and the prior has 0
 _SCVI_VARIANCE = 1e-4  # what the encoders of scvi-tools add to a variance
 
 _within = nn.functional.hardtanh  # clamp, but its gradient is one operation, not five

@@ -14,12 +14,13 @@ import torch
 
 from ..counts.minibatches import Minibatch
 from ..machine.arithmetic import exp_, log_, on_cpu
+from ..machine.memory import IN_CACHE
 from .link import LOG_RHO_MAX, exp_and_sum
 
 __all__ = ["kl_normal", "kl_shrinkage", "log_likelihood"]
 
 _TABLE = 16  # counts up to here are looked up: they need no gamma function
-_BLOCK = 300_000  # cells × genes worked on at a time on a CPU: about a megabyte, so that it stays in the cache
+_BLOCK = 3 * IN_CACHE // 2  # on a CPU; it holds fewer arrays at a time than others
 
 
 def log_likelihood(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_COMPARISONS", "plot_association", "plot_differential_expression"]
 
 _LFSR_FLOOR = 1e-12  # beyond it there is nothing left to tell apart, and one gene would flatten all the others
-MAX_COMPARISONS = 30
+MAX_COMPARISONS = 30  # panels; more cannot be read on a page
 _MAX_FACTORS = 6  # with a colour of their own
 
 

@@ -104,8 +104,12 @@ def plot_programs(
         d.genes(slot[0], rows["gene"].astype(str).tolist(), values, errors=errors, sure=rows["lfsr"].to_numpy() < LEVEL)
         padj = fact.get("padj", np.nan)
         share = np.nan if fact["kind"] == "between" else fact.get("share", np.nan)  # of one program it is all
-        first = d.shorten(str(fact["program"]), 14) + (f" · {100 * share:.0f} % of var." if share == share else "")
-        d.heading(slot[0], str(fact["population"]), [first] + [_p(padj)] * bool(padj == padj))
+        said = [d.shorten(str(fact["program"]), 14)]
+        if np.isfinite(share):
+            said[0] += f" · {100 * share:.0f} % of var."
+        if np.isfinite(padj):
+            said.append(_p(padj))
+        d.heading(slot[0], str(fact["population"]), said)
         if activity is not None:
             d.activity(
                 slot[1], activity[0], activity[1][f"{fact['population']}_{fact['program']}"].to_numpy(dtype=float)
@@ -113,12 +117,13 @@ def plot_programs(
     kinds = list(dict.fromkeys(called["kind"]))
     units = " / ".join(dict.fromkeys(_UNITS.get(kind, "log2 units") for kind in kinds))
     foot = [f"{' / '.join(kinds)} loading ± 1.96 SD ({units}); filled: lfsr < {LEVEL:g}"]
-    foot += ["below: activity of the program in each cell, from low (blue) to high (vermillion)"] * (
-        activity is not None
-    )
+    if activity is not None:
+        foot.append("below: activity of the program in each cell, from low (blue) to high (vermillion)")
     silent = [name for name in names if name not in set(called["population"])]
-    foot += [f"No program called in {', '.join(silent)}."] * bool(silent)
-    heights = [0.13 * n_genes, *[1.15] * (activity is not None)] * -(-len(slots) // columns)
+    if silent:
+        foot.append(f"No program called in {', '.join(silent)}.")
+    heights = [0.13 * n_genes] if activity is None else [0.13 * n_genes, 1.15]
+    heights = heights * -(-len(slots) // columns)
     d.arrange(figure, slots, columns, heights, foot, figsize=figsize)
     return figure
 

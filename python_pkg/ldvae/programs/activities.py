@@ -98,11 +98,11 @@ def posterior_scores(by_fold: Tensor, natural: Tensor, size: Tensor, own_first: 
         mix[1:, 0] = (covariance[1:, 0] / covariance[0, 0]).clamp(-3, 3)
         by_fold, natural = mix.T @ by_fold @ mix, natural @ mix
     information, linear = by_fold.sum(1), natural.sum(1)
-    prior, center, uncertainty = _diagonal_prior(information, linear)
+    prior, centre, uncertainty = _diagonal_prior(information, linear)
     scale = prior.clamp(min=_LEAST_VARIANCE).sqrt()
 
     def solve(h: Tensor, b: Tensor) -> Tensor:
-        right = (b * scale + center / scale).unsqueeze(-1)
+        right = (b * scale + centre / scale).unsqueeze(-1)
         return torch.linalg.solve(h * (scale[:, None] * scale) + eye, right).squeeze(-1)
 
     noise = 1 / torch.linalg.inv(information + 1e-6 * eye).diagonal(dim1=1, dim2=2).clamp(min=1e-6)
@@ -121,25 +121,25 @@ def posterior_scores(by_fold: Tensor, natural: Tensor, size: Tensor, own_first: 
 def _diagonal_prior(information: Tensor, linear: Tensor, n_iter: int = 12) -> tuple[Tensor, Tensor, Tensor]:
     """EM for independent normal activities: variance, mean, and mean posterior variance (q each)."""
     q = information.shape[-1]
-    prior, center, uncertainty = torch.ones(q), torch.zeros(q), torch.ones(q)
+    prior, centre, uncertainty = torch.ones(q), torch.zeros(q), torch.ones(q)
     for _ in range(n_iter):
         posterior = torch.linalg.inv(information + torch.diag(1 / prior))
-        mean = torch.einsum("nij,nj->ni", posterior, linear + center / prior)
+        mean = torch.einsum("nij,nj->ni", posterior, linear + centre / prior)
         uncertainty = posterior.diagonal(dim1=1, dim2=2).mean(0)
-        center = mean.mean(0)
-        prior = (uncertainty + (mean - center).square().mean(0)).clamp(min=1e-4)
-    return prior, center, uncertainty
+        centre = mean.mean(0)
+        prior = (uncertainty + (mean - centre).square().mean(0)).clamp(min=1e-4)
+    return prior, centre, uncertainty
 
 
 def _full_covariance(information: Tensor, linear: Tensor, n_iter: int = 10) -> Tensor:
     """EM for correlated normal activities: their covariance (q × q)."""
     q = information.shape[-1]
-    covariance, center = torch.eye(q), torch.zeros(q)
+    covariance, centre = torch.eye(q), torch.zeros(q)
     for _ in range(n_iter):
         precision = torch.linalg.inv(covariance + 1e-4 * torch.eye(q))
         posterior = torch.linalg.inv(information + precision)
-        mean = torch.einsum("nij,nj->ni", posterior, linear + precision @ center)
-        center = mean.mean(0)
-        deviation = mean - center
+        mean = torch.einsum("nij,nj->ni", posterior, linear + precision @ centre)
+        centre = mean.mean(0)
+        deviation = mean - centre
         covariance = posterior.mean(0) + deviation.T @ deviation / len(mean)
     return covariance

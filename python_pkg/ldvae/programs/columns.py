@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
-from ..tables import LEVEL
+from ..tables import LEVEL, LN2
 from .find import Found
 from .program import Program
 
@@ -33,8 +32,8 @@ def loading_columns(found: Found, genes: np.ndarray) -> dict[str, Any]:
         "kind": column([[p.kind] * len(o) for p, o in parts], object),
         "program": column([[p.name] * len(o) for p, o in parts], object),
         "gene": column([genes[o] for _, o in parts], object),
-        "loading": column([p.loading[o] / math.log(2) for p, o in parts], float),
-        "std": column([p.std[o] / math.log(2) for p, o in parts], float),
+        "loading": column([p.loading[o] / LN2 for p, o in parts], float),
+        "std": column([p.std[o] / LN2 for p, o in parts], float),
         "lfsr": column([p.lfsr[o] for p, o in parts], float),
         "rank": column([np.arange(1, len(o) + 1) for _, o in parts], int),
     }
@@ -48,7 +47,7 @@ def program_columns(found: Found, genes: np.ndarray) -> dict[str, Any]:
         "kind": [p.kind for p in programs],
         "program": [p.name for p in programs],
         "called": found.called,
-        "variance": [float((p.loading**2).sum()) / math.log(2) ** 2 for p in programs],
+        "variance": [float((p.loading**2).sum()) / LN2**2 for p in programs],
         "share": [p.share for p in programs],
         "ratio_to_reference": [p.ratio for p in programs],
         "pval": [p.pvalue for p in programs],

@@ -36,7 +36,7 @@ def halves_of(local: Local, seed: int) -> list[Local]:
 def cross_fit(local: Local, seed: int) -> CrossFit:
     """The leading program of each half, measured and tested on the other half; the two estimates pooled."""
     halves = halves_of(local, seed)
-    learnt = [half.learn(None, seed) for half in halves]
+    learnt = [half.learn(seed) for half in halves]
     slopes = [halves[1 - i].associate(learnt[i]) for i in (0, 1)]
     test = VarianceTest.combine([halves[1 - i].variance_test(learnt[i]) for i in (0, 1)])
     sign = -1.0 if float(learnt[0] @ learnt[1]) < 0 else 1.0

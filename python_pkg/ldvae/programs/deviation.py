@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import norm
 
-from ..stats.shrinkage import ash, weighted_median
+from ..stats.centre import weighted_median
+from ..stats.shrinkage import ash
 from ..stats.testing import simes
 from ..tables import GENES
 from .activities import as_tensor
@@ -55,8 +56,9 @@ def deviation_programs(setting: Setting, own: list[Program], reference: list[str
             alike = reliable[j, i] and agreement((slope[i], precision[i]), pooled, j) >= _ALIKE
             others = [k for k in members if k != i and (reference is None or populations[k].name in reference)]
             if others and (i in members or alike):
-                center = _center(scaled[i][0], *(np.stack(a) for a in zip(*(scaled[k] for k in others), strict=True)))
-                programs.append(_deviation(p, f"shared_{j + 1}", slope[i, :, j], precision[i, :, j], *center))
+                theirs, weights = (np.stack([scaled[k][part] for k in others]) for part in (0, 1))
+                expected = _expected(scaled[i][0], theirs, weights)
+                programs.append(_deviation(p, f"shared_{j + 1}", slope[i, :, j], precision[i, :, j], *expected))
     return programs
 
 
@@ -78,13 +80,13 @@ def _deviation(
     name: str,
     slope: np.ndarray,
     precision: np.ndarray,
-    center: np.ndarray,
-    center_precision: np.ndarray,
+    expected: np.ndarray,
+    expected_precision: np.ndarray,
 ) -> Program:
-    tested = (precision > 0) & (center_precision > 0)
-    scale = _amplitude(slope, precision, center, center_precision)
-    difference = slope - scale * center
-    spread = np.sqrt(1 / np.where(tested, precision, 1.0) + scale**2 / np.where(tested, center_precision, 1.0))
+    tested = (precision > 0) & (expected_precision > 0)
+    scale = _amplitude(slope, precision, expected, expected_precision)
+    difference = slope - scale * expected
+    spread = np.sqrt(1 / np.where(tested, precision, 1.0) + scale**2 / np.where(tested, expected_precision, 1.0))
     shrunk = ash(np.where(tested, difference, np.nan), spread)
     return Program(
         population=p.name,
@@ -100,7 +102,7 @@ def _deviation(
     )
 
 
-def _center(slope: np.ndarray, others: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _expected(slope: np.ndarray, others: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Slope of each gene in the reference (populations × genes, with precisions), and its precision.
 
     The weighted median, so that one population that differs does not make all others differ from the reference. Two
@@ -112,10 +114,10 @@ def _center(slope: np.ndarray, others: np.ndarray, weights: np.ndarray) -> tuple
         return others[nearer, genes], weights[nearer, genes]
     weights = np.minimum(weights, np.median(weights, axis=0))  # none alone says what the others do
     total, largest = weights.sum(0), weights.max(0)
-    center = np.nan_to_num(weighted_median(others.T, weights.T))
+    expected = np.nan_to_num(weighted_median(others.T, weights.T))
     # One with half of the weight is the median. Else the median of normals has pi/2 times the variance of their mean;
     # one of them is not counted, since a population that differs moves the median to the edge of the others.
-    return center, np.where(2 * largest >= total, largest, 2 / np.pi * (total - largest))
+    return expected, np.where(2 * largest >= total, largest, 2 / np.pi * (total - largest))
 
 
 def _amplitude(slope: np.ndarray, precision: np.ndarray, common: np.ndarray, common_precision: np.ndarray) -> float:

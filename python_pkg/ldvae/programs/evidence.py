@@ -8,7 +8,8 @@ import numpy as np
 from scipy.stats import chi2
 from torch import Tensor
 
-from ..stats.shrinkage import Shrunk, ash, weighted_median
+from ..stats.centre import centre
+from ..stats.shrinkage import Shrunk, ash
 
 __all__ = ["Slopes", "VarianceTest"]
 
@@ -22,14 +23,13 @@ class Slopes:
     intercept: Tensor
 
     def shrunk(self, j: int) -> Shrunk:
-        """Column j, centred at its precision-weighted median (what all genes share is composition) and shrunk."""
+        """Column j, centred (what all genes share is composition) and shrunk."""
         return ash(self.centred(j), self.se[:, j])
 
     def centred(self, j: int) -> np.ndarray:
-        """Column j less its precision-weighted median."""
+        """Column j less what most genes do."""
         slope, se = self.slope[:, j], self.se[:, j]
-        # the floor keeps a few deeply counted genes from setting the centre alone
-        return slope - weighted_median(slope, 1 / (se**2 + 0.02**2))
+        return slope - centre(slope, se)
 
 
 @dataclass(frozen=True)

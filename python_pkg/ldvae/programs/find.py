@@ -11,14 +11,15 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from .. import checks
+from ..comparisons.batches import warn_alone
 from ..counts.labels import Labels, read_labels
 from ..fit.posterior import Cells, read_data
-from ..fit.record import Fit
+from ..fit.record import Fit, check_fit
 from .between import between_programs
 from .deviation import deviation_programs
 from .program import Program, call_programs
 from .setting import MIN_CELLS, Setting, prepare
-from .specific import own_programs
+from .specific import specific_programs
 from .within import within_programs
 
 __all__ = ["KINDS", "Found", "find_programs"]
@@ -45,9 +46,10 @@ _LAST: WeakKeyDictionary[Fit, tuple[str, dict[Any, Any]]] = WeakKeyDictionary()
 
 
 def find_programs(
-    fit: Fit, adata: Any, groupby: Any, kind: Any, reference: Any, sample_key: Any, n_programs: Any, seed: Any
+    fit: Any, adata: Any, groupby: Any, kind: Any, reference: Any, sample_key: Any, n_programs: Any, seed: Any
 ) -> Found:
     """Check the arguments and find the programs; see `population_loadings` for their meaning."""
+    fit = check_fit(fit)
     kind = checks.choice("kind", kind, KINDS)
     n_programs = checks.integer("n_programs", n_programs, 1, 50)
     seed = checks.integer("seed", seed, 0, 2**32 - 1)
@@ -74,7 +76,7 @@ def find_programs(
         if kind != "within":
             _need_reference(setting, labels, reference, kind)
         against = reference if kind == "specific" else None
-        programs = once("own", against, lambda: own_programs(setting, n_programs, against))
+        programs = once("own", against, lambda: specific_programs(setting, n_programs, against))
         if kind == "specific" and reference is not None:
             present = {p.name for p in setting.populations} & set(reference)
             programs = [p for p in programs if present - {p.population}]  # not one that is its own reference
@@ -85,6 +87,8 @@ def find_programs(
         return Found(programs, *call_programs(programs), cells, labels, reference, setting)
 
     found: Found = once(kind, reference, find)
+    if kind == "between":
+        warn_alone(labels, [p.population for p in found.programs], reference, cells.batch)
     return found
 
 

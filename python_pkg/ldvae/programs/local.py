@@ -22,22 +22,23 @@ import torch
 from torch import Tensor
 
 from ..machine.arithmetic import exp_, narrow_product
+from ..machine.memory import IN_CACHE
 from .activities import Scores, as_tensor, features, information_and_gradient, posterior_scores, weighted_mean
 from .evidence import Slopes, VarianceTest
 
 __all__ = ["Local"]
 
-N_FOLDS = 5
-_STEPS = 4  # Fisher scoring steps
+N_FOLDS = 5  # of genes: a score without one of them keeps four fifths of what the counts tell
+_STEPS = 4  # of Fisher scoring
 _SETTLED = 0.03  # a step as small as this is followed by one of about its square
+_LOG_MEAN = (-30, 12)  # of a count, bounded so that a step too far stays finite
 _RIDGE = 0.1  # on slopes: keeps a gene with a handful of counts finite
-_BLOCK = 200_000  # cells × genes worked on at a time: about a megabyte, so that it stays in the cache
-_DONOR_COUNTS = 10.0  # pseudo-counts behind a group's own intercept: a normal prior of sd 0.3 on the log scale
+_DONOR_COUNTS = 10.0  # pseudo-counts behind a sample's own intercept: a normal prior of sd 0.3 on the log scale
 
 
 def _blocks(n: int, width: int) -> list[slice]:
     """The first axis of an n × width array in pieces that fit into the cache."""
-    step = max(1, _BLOCK // max(width, 1))
+    step = max(1, IN_CACHE // max(width, 1))
     return [slice(start, start + step) for start in range(0, n, step)]
 
 
@@ -46,27 +47,27 @@ class Local:
     """Counts of one population and what is held fixed in it.
 
     `x`, `offset` (n × genes; the offset holds log library size and covariate effects), `theta` (genes), `nuisance`
-    (genes × q: loadings of programs that are held fixed), `folds` (slices of genes), `groups` (n, or None: samples
-    that get their own intercept per gene), `intercept` (genes), `adjusted` (offset with the groups' intercepts).
+    (genes × q: loadings of programs that are held fixed), `folds` (slices of genes), `samples` (n, or None: those
+    that get their own intercept per gene), `intercept` (genes), `adjusted` (offset with the samples' intercepts).
     """
 
     x: Tensor
     offset: Tensor
     theta: Tensor
     nuisance: Tensor
-    groups: np.ndarray | None
+    samples: np.ndarray | None
     intercept: Tensor
     adjusted: Tensor
 
     @staticmethod
-    def build(x: np.ndarray, offset: np.ndarray, theta: np.ndarray, groups: np.ndarray | None) -> Local:
+    def build(x: np.ndarray, offset: np.ndarray, theta: np.ndarray, samples: np.ndarray | None) -> Local:
         """From dense counts and offsets (n × genes, in random order) and dispersions (genes); without nuisance."""
         local = Local(
             x=as_tensor(x),
             offset=as_tensor(offset),
             theta=as_tensor(theta),
             nuisance=torch.zeros(x.shape[1], 0),
-            groups=groups,
+            samples=samples,
             intercept=torch.zeros(x.shape[1]),
             adjusted=torch.zeros(0),
         )
@@ -81,8 +82,8 @@ class Local:
     def cells(self, rows: np.ndarray) -> Local:
         """Some of the cells, with intercepts of their own."""
         index = torch.from_numpy(rows)
-        groups = None if self.groups is None else self.groups[rows]
-        return replace(self, x=self.x[index], offset=self.offset[index], groups=groups)._centred()
+        samples = None if self.samples is None else self.samples[rows]
+        return replace(self, x=self.x[index], offset=self.offset[index], samples=samples)._centred()
 
     def given(self, nuisance: np.ndarray) -> Local:
         """The same cells with other fixed programs (genes × q)."""
@@ -91,11 +92,11 @@ class Local:
     def _centred(self) -> Local:
         intercept = ((self.x.sum(0) + 0.5) / (self.offset.exp().sum(0) + 1e-9)).log()
         adjusted = self.offset
-        if self.groups is not None:
+        if self.samples is not None:
             adjusted = self.offset.clone()
             mu = (self.offset + intercept).exp()
-            for group in np.unique(self.groups):
-                rows = torch.from_numpy(np.flatnonzero(self.groups == group))
+            for sample in np.unique(self.samples):
+                rows = torch.from_numpy(np.flatnonzero(self.samples == sample))
                 seen, expected = self.x[rows].sum(0), mu[rows].sum(0)
                 adjusted[rows] += ((seen + _DONOR_COUNTS) / (expected + _DONOR_COUNTS)).log()
             intercept = ((self.x.sum(0) + 0.5) / (adjusted.exp().sum(0) + 1e-9)).log()
@@ -120,7 +121,7 @@ class Local:
         mu, expected = torch.empty_like(self.x), torch.zeros(self.x.shape[1])
         for rows in _blocks(*self.x.shape):
             block = torch.addmm(self.adjusted[rows], cells[rows], genes, out=mu[rows])
-            expected += exp_(block.clamp_(-30, 12)).sum(0)
+            expected += exp_(block.clamp_(*_LOG_MEAN)).sum(0)
         excess = (self._seen + 0.5) / (expected + 0.5)
 
         def blocks() -> Iterator[tuple[slice, Tensor, Tensor]]:
@@ -203,7 +204,7 @@ class Local:
                 beta = torch.zeros(len(start), q + 1)
                 beta[:, 0] = start
                 for _ in range(_STEPS + 1):
-                    mu = exp_(torch.addmm(offset, beta, design.T).clamp_(-30, 12))
+                    mu = exp_(torch.addmm(offset, beta, design.T).clamp_(*_LOG_MEAN))
                     r = theta / (theta + mu)
                     hessian = narrow_product(mu * r, products).reshape(-1, q + 1, q + 1) + ridge
                     gradient = narrow_product((x - mu).mul_(r), design) - beta * ridge.diagonal()
@@ -232,24 +233,13 @@ class Local:
         left, _, _ = torch.linalg.svd(basis.T @ residual, full_matrices=False)
         return (basis @ left[:, 0]) * len(residual) ** 0.5
 
-    def learn(self, start: np.ndarray | None, seed: int, rounds: int = 2) -> Tensor:
-        """Loading (genes) of one program given the nuisance.
-
-        Parameters
-        ----------
-        start
-            A first loading; None: the leading direction of what the nuisance leaves.
-        """
-        if start is None:
-            own = self.first_direction(seed)[:, None, None].expand(-1, N_FOLDS, 1)
-            slopes = self.regress(torch.cat([own, self.null.left_out], 2), self.null.size)
-            loading, intercept = as_tensor(slopes.shrunk(0).mean), slopes.intercept
-        else:
-            loading, intercept = as_tensor(start), self.intercept
+    def learn(self, seed: int, rounds: int = 2) -> Tensor:
+        """Loading (genes) of one program given the nuisance, from the leading direction of what that leaves."""
+        own = self.first_direction(seed)[:, None, None].expand(-1, N_FOLDS, 1)
+        slopes = self.regress(torch.cat([own, self.null.left_out], 2), self.null.size)
         for _ in range(rounds):
-            slopes = self.associate(loading, intercept)
-            loading, intercept = as_tensor(slopes.shrunk(0).mean), slopes.intercept
-        return loading
+            slopes = self.associate(as_tensor(slopes.shrunk(0).mean), slopes.intercept)
+        return as_tensor(slopes.shrunk(0).mean)
 
     def with_own(self, loading: Tensor) -> Tensor:
         """Loadings with one program before the nuisance (genes × (1 + q))."""

@@ -7,11 +7,10 @@ from typing import Any
 import pandas as pd
 
 from .. import checks
-from ..comparisons.batches import warn_alone
-from ..fit.record import Fit, check_fit
+from ..fit.record import Fit
 from ..tables import table, wide
 from .columns import loading_columns, program_columns
-from .find import KINDS, Found, find_programs
+from .find import KINDS, find_programs
 from .scores import activity_columns
 
 __all__ = ["get_program_scores", "population_loadings", "population_programs"]
@@ -84,7 +83,7 @@ def population_loadings(
     ----------
     Svensson et al. (2020), Bioinformatics 36(11), for the model; Stephens (2017), Biostatistics 18(2), for `lfsr`.
     """
-    found = _programs(fit, adata, groupby, kind, reference, sample_key, n_programs, seed)
+    found = find_programs(fit, adata, groupby, kind, reference, sample_key, n_programs, seed)
     return table("population_loadings", loading_columns(found, fit.genes))
 
 
@@ -121,7 +120,7 @@ def population_programs(
         gene differs ("between", "deviation"); `padj`, Benjamini–Hochberg over the table; `n_cells`; `n_genes` with lfsr
         below 0.05; `top_up`, `top_down`, the strongest of them.
     """
-    found = _programs(fit, adata, groupby, kind, reference, sample_key, n_programs, seed)
+    found = find_programs(fit, adata, groupby, kind, reference, sample_key, n_programs, seed)
     return table("population_programs", program_columns(found, fit.genes))
 
 
@@ -154,14 +153,6 @@ def get_program_scores(
         raise ValueError(
             "`kind` must be 'between', 'within' or 'specific' for scores; deviations have no activity of their own."
         )
-    found = _programs(fit, adata, groupby, kind, reference, sample_key, n_programs, seed)
+    found = find_programs(fit, adata, groupby, kind, reference, sample_key, n_programs, seed)
     names, values = activity_columns(found, fit)
     return wide("cell", found.cells.counts.cells, names, values)
-
-
-def _programs(fit: Fit, adata: Any, groupby: Any, kind: str, *arguments: Any) -> Found:
-    """The programs, with a warning where a population shares no batch with those that it is compared with."""
-    found = find_programs(check_fit(fit), adata, groupby, kind, *arguments)
-    if kind == "between":
-        warn_alone(found.labels, [p.population for p in found.programs], found.reference, found.cells.batch)
-    return found

@@ -65,8 +65,8 @@ def prepare(fit: Fit, cells: Cells, labels: Labels, samples: Labels | None, seed
         seen = np.bincount(matrix.indices[matrix.data > 0], minlength=matrix.shape[1])
         genes = np.random.default_rng(seed).permutation(np.flatnonzero(seen >= _GENE_CELLS))
         offset = offset_of(model, cells, rows, z[rows].mean(0), genes)
-        groups = None if samples is None else samples.codes[rows]
-        local = Local.build(matrix[:, genes].toarray(), offset, theta[genes], groups)
+        own = None if samples is None else samples.codes[rows]
+        local = Local.build(matrix[:, genes].toarray(), offset, theta[genes], own)
         populations.append(Population(name, rows, genes, local))
     candidates = candidate_programs(
         linear_map(model, z, z_variance),

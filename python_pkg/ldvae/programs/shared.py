@@ -26,8 +26,8 @@ __all__ = ["RELIABLE", "Shared", "agreement", "candidate_programs", "find_shared
 
 _CELLS = 600  # per population: settles which programs are active and their slopes
 RELIABLE = 0.7  # share of the variance of a score that is not noise
-_AGREE = 0.5
-_CLEAR = 3.0  # standard errors
+_AGREE = 0.5  # correlation of two populations' slopes, freed from noise (validity: recovery)
+_CLEAR = 3.0  # standard errors of the covariance of two populations' slopes
 _OWN = 0.5  # of a direction's variance in one population (all counted alike): its own
 _MOST = 16  # candidates: beyond these the within-population variance is noise in all data seen
 _INFORMED = 0.2  # share of the variance along a direction that is the cells' and not their posteriors'
@@ -151,7 +151,8 @@ def agreement(first: tuple[np.ndarray, np.ndarray], second: tuple[np.ndarray, np
     ok = (first[1][:, j] > 0) & (second[1][:, j] > 0)
     if ok.sum() < 10:
         return 0.0
-    b, var = zip(*((s[ok, j], 1 / p[ok, j]) for s, p in (first, second)), strict=True)
+    b = [slope[ok, j] for slope, _ in (first, second)]
+    var = [1 / precision[ok, j] for _, precision in (first, second)]
     weights = 1 / (var[0] + var[1] + 0.01)
     d = [x - np.average(x, weights=weights) for x in b]
     product = weights * d[0] * d[1]

@@ -17,14 +17,14 @@ from .local import Local
 from .program import Program, plausible
 from .setting import Setting
 
-__all__ = ["own_programs"]
+__all__ = ["specific_programs"]
 
 _OTHER_CELLS = 300  # of another population, for the variance of a program there
 _ALIKE = 0.25  # cosine with a shared program's loadings: half of the genes may differ, not most
 _RATIO = 0.5  # a program with more than this share of its variance in another population is not a population's own
 
 
-def own_programs(setting: Setting, n_programs: int, reference: list[str] | None = None) -> list[Program]:
+def specific_programs(setting: Setting, n_programs: int, reference: list[str] | None = None) -> list[Program]:
     """Programs of each population beyond the shared ones, one after the other until one is not convincing.
 
     The last, unconvincing one is kept, so that every population has a p-value. `pvalue` is the larger of two: genes

@@ -49,7 +49,7 @@ def table(frame: pd.DataFrame) -> str:
         "<tr>" + "".join(f"<td{k}>{_cell(v)}</td>" for k, v in zip(kinds, row, strict=True)) + "</tr>"
         for row in frame.itertuples(index=False, name=None)
     )
-    search = '<input type=search placeholder="Show rows with …" aria-label="Show rows with">' * (len(frame) > 12)
+    search = '<input type=search placeholder="Show rows with …" aria-label="Show rows with">' if len(frame) > 12 else ""
     body = f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody>"
     return f"<div class=table>{search}<div><table>{body}</table></div></div>"
 

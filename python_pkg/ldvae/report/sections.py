@@ -165,7 +165,8 @@ def _split(asked: Asked, de: pd.DataFrame, adata: Any, groupby: str) -> pd.DataF
 def _volcanoes(de: pd.DataFrame, contributions: pd.DataFrame | None = None) -> str:
     figure = plot_differential_expression(de, contributions=contributions)
     said = "Volcano plots: log2 fold change against how sure its sign is"
-    said += ", and which factors are behind the called genes" * (contributions is not None)
+    if contributions is not None:
+        said += ", and which factors are behind the called genes"
     return picture(getattr(figure, "figure", figure), said)
 
 

@@ -12,7 +12,7 @@ from scipy.stats import t as t_distribution
 __all__ = ["hotelling", "hotelling_design", "moderated_contrast", "squeeze_variance"]
 
 _MIN_FEATURES = 5  # fewer cannot tell how alike their variances are
-_CAUTION = 1.0
+_CAUTION = 1.0  # see `squeeze_variance`; the association of factors keeps its level with it (validity: nulls)
 
 
 def squeeze_variance(
@@ -107,9 +107,7 @@ def _fit_contrast(y: np.ndarray, design: np.ndarray, contrast: np.ndarray) -> _C
     return _Contrast(weights @ projected, float(weights @ weights), y - left @ projected, len(y) - int(kept.sum()))
 
 
-def moderated_contrast(
-    y: np.ndarray, design: np.ndarray, contrast: np.ndarray, weights: np.ndarray | None = None
-) -> dict[str, np.ndarray]:
+def moderated_contrast(y: np.ndarray, design: np.ndarray, contrast: np.ndarray) -> dict[str, np.ndarray]:
     """Test one contrast of a linear model in every feature, with moderated variances.
 
     Five features or more lend each other their variance (`squeeze_variance` with a caution of 1); fewer are tested each
@@ -123,8 +121,6 @@ def moderated_contrast(
         Design matrix, (n_samples, n_coefficients); it need not have full rank.
     contrast
         Combination of coefficients to test, (n_coefficients,).
-    weights
-        Precision of each sample relative to the others, (n_samples,); equal if not given.
 
     Returns
     -------
@@ -143,9 +139,6 @@ def moderated_contrast(
     Smyth (2004), as in `squeeze_variance`.
     """
     y, design = np.asarray(y, dtype=np.float64), np.asarray(design, dtype=np.float64)
-    if weights is not None:
-        root = np.sqrt(np.asarray(weights, dtype=np.float64))[:, None]
-        y, design = y * root, design * root
     fit = _fit_contrast(y, design, np.asarray(contrast, dtype=np.float64))
     if fit.df < 1:
         nothing = np.full(y.shape[1], np.nan)
