@@ -24,13 +24,13 @@ _STEPS = 32  # of the path between two groups, by the midpoint rule; what it mis
 def contributions(
     fit: Fit, cells: Cells, plan: Plan, seed: int = 0
 ) -> tuple[list[Comparison], list[tuple[np.ndarray, np.ndarray]]]:
-    """Comparisons, and contributions (factors + 1 × genes) and Jensen gap (genes) of each, in log2 units.
+    """Comparisons, and contributions (rows × genes) and Jensen gap (genes) of each, in log2 units.
 
     Factor k contributes V_gk (mean score in group 1 - mean score in group 2), V centred over genes; for a non-linear
     decoder V is the decoder's Jacobian averaged along the straight line between the mean latent positions (integrated
     gradients). The last row is what belongs to no factor: for a linear decoder the change of the normaliser, the same
-    for every gene; for a non-linear one also the curvature within the groups. Rows sum to the difference in
-    E[log2 rho].
+    for every gene; for a non-linear one also the curvature within the groups. Rows are the active factors, the others
+    together if there are any, and the remainder; they sum to the difference in E[log2 rho].
     The Jensen gap is what the difference in log2 E[rho] has beyond that. With samples, the means of a group are means
     over its samples, which are paired as in `replicates.compare`.
 
@@ -49,7 +49,7 @@ def contributions(
             continue
         linear = model.config.decoder == "linear"
         jacobian = linear_map(model, cells.mean, cells.variance) if linear else path_jacobian(model, z2, z1)
-        rotation = fit.factors["rotation"]
+        rotation, active = fit.factors["rotation"], fit.factors["active"]
         back = np.linalg.pinv(rotation)  # scores @ back = z - center
         scores = (z1 - z2) @ rotation
         loadings = (jacobian - jacobian.mean(0)) @ back.T / LN2
@@ -57,7 +57,9 @@ def contributions(
         total = (log1 - log2) / LN2
         remainder = total - by_factor.sum(0)
         kept.append(comparison)
-        out.append((np.vstack([by_factor, remainder]), (of_mean1 - of_mean2) / LN2 - total))
+        inactive = by_factor[~active].sum(0, keepdims=True) if not active.all() else by_factor[:0]
+        rows = np.vstack([by_factor[active], inactive, remainder])
+        out.append((rows, (of_mean1 - of_mean2) / LN2 - total))
     leave_out(refused, len(kept))
     return kept, out
 

@@ -180,7 +180,7 @@ def differential_contributions(
     A factor contributes its loading times the difference of the groups' mean scores; with a non-linear decoder, the
     gradient integrated along the straight line between the groups. What belongs to no factor is the row `remainder`:
     with a linear decoder the change of the normaliser (one constant for all genes), else also the curvature of the
-    decoder.
+    decoder. `inactive` is the sum over the directions of the latent that are no factors.
 
     With `sample_key` every biological sample has the same weight, however many cells it has, as in
     `differential_expression`: means are those of the samples' means, within samples where these are compared there.
@@ -206,7 +206,9 @@ def differential_contributions(
     Sundararajan, Taly & Yan (2017), Axiomatic attribution for deep networks. ICML.
     """
     fit = check_fit(fit)
-    names = [*factor_names(fit.config.n_latent), "remainder"]
+    active = fit.factors["active"]
+    names = [name for name, yes in zip(factor_names(len(active)), active, strict=True) if yes]
+    names += [*["inactive"] * (not active.all()), "remainder"]
     n_rows = len(fit.genes) * len(names)
     plan = plan_comparisons(
         adata, groupby=groupby, group1=group1, group2=group2, sample_key=sample_key, n_genes=n_rows // 4

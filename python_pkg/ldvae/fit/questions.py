@@ -41,49 +41,62 @@ def get_history(fit: Fit) -> pd.DataFrame:
     return table("history", check_fit(fit).history)
 
 
-def get_latent(fit: Fit, adata: Any = None) -> pd.DataFrame:
-    """Score of every cell on every canonical factor: `cell, Z_1 ... Z_K` (mean 0, variance 1 over the training cells).
-
-    The variance counts the posterior's, so the standard deviation of the scores themselves is below 1 by as much
-    as the counts leave open.
+def get_latent(fit: Fit, adata: Any = None, *, inactive: bool = False) -> pd.DataFrame:
+    """Score of every cell on every active factor: `cell, Z_1, ...` (mean 0, variance 1 over the training cells).
 
     Parameters
     ----------
     fit
         The fit.
     adata
-        Cells to encode; the training cells if None. Genes are aligned by name.
+        Cells to place; the training cells if None. Genes are aligned by name.
+    inactive
+        Also the directions of the latent that are no factors (see `get_factors`).
     """
     fit = check_fit(fit)
     cells, mean, variance = fit.cells, fit.latent_mean, fit.latent_variance
     if adata is not None:
         data = read_data(fit, adata)
         cells, mean, variance = data.counts.cells, data.mean, data.variance
-    scores = factor_scores(fit, mean, variance)
-    return wide("cell", cells, factor_names(scores.shape[1]), scores)
+    chosen, names = _factors(fit, inactive)
+    return wide("cell", cells, names, factor_scores(fit, mean, variance, chosen))
 
 
-def get_loadings(fit: Fit) -> pd.DataFrame:
-    """Loadings of every gene: `gene, Z_1 ... Z_K`, in log2 units of expression per standard deviation of the factor.
+def get_loadings(fit: Fit, *, inactive: bool = False) -> pd.DataFrame:
+    """Loadings of every gene: `gene, Z_1, ...`, in log2 units of expression per standard deviation of the factor.
 
-    Canonical basis: varimax-rotated, ordered by variance explained, signed by the heavier tail, zero where most genes
-    lie. Loadings of active factors are posterior means under an adaptive prior: see `get_loadings_uncertainty`.
+    What the counts of a gene say about its answer to each active factor, zero where most genes lie: see
+    `get_loadings_uncertainty` for how they are measured and how sure they are. The weights of the decoder itself are
+    `fit.weights["loadings"]`, in its own basis.
 
     Parameters
     ----------
     fit
         The fit.
+    inactive
+        Also those of the directions of the latent that are no factors (see `get_factors`), from the decoder.
     """
     fit = check_fit(fit)
-    return wide("gene", fit.genes, factor_names(fit.config.n_latent), fit.factors["loadings"])
+    chosen, names = _factors(fit, inactive)
+    return wide("gene", fit.genes, names, fit.factors["loadings"][:, chosen])
+
+
+def _factors(fit: Fit, inactive: bool) -> tuple[np.ndarray, list[str]]:
+    """Numbers and names of the active factors, or of all directions of the latent."""
+    active = fit.factors["active"]
+    chosen = np.flatnonzero(active | checks.boolean("inactive", inactive))
+    return chosen, [factor_names(len(active))[k] for k in chosen]
 
 
 def get_loadings_uncertainty(fit: Fit) -> pd.DataFrame:
     """Loadings of the active factors with their uncertainty: `gene, factor, loading, std, lfsr` (long).
 
-    `loading` and `std` are mean and standard deviation of the posterior given the cells' positions, under a prior that
-    learns from all genes of the factor how many have no loading at all; `lfsr` is the local false sign rate, the
-    probability that the loading has the other sign or is zero (Stephens 2017).
+    A loading is a negative binomial regression of the gene's counts on the factor, in cells that were scored without
+    this gene by helpers that other cells taught; noise of the scores is taken out. `loading` and `std` are mean and
+    standard deviation of its posterior under a prior that learns from all genes of the factor how many have no loading
+    at all; `lfsr` is the local false sign rate, the probability that the loading has the other sign or is zero
+    (Stephens 2017). In a fit that was not measured (see `fit_ldvae`), they are those of the decoder given the positions
+    that the same cells were given.
 
     Parameters
     ----------
@@ -91,38 +104,44 @@ def get_loadings_uncertainty(fit: Fit) -> pd.DataFrame:
         The fit.
     """
     fit = check_fit(fit)
-    active = np.flatnonzero(fit.factors["active"])
-    names = np.array(factor_names(fit.config.n_latent), dtype=object)[active]
-    columns = {k: fit.factors[source][:, active].T.ravel() for k, source in _UNCERTAINTY.items()}
-    return table(
-        "loadings_uncertainty",
-        {"gene": np.tile(fit.genes, len(active)), "factor": np.repeat(names, len(fit.genes)), **columns},
-    )
+    chosen, names = _factors(fit, False)
+    columns = {k: fit.factors[source][:, chosen].T.ravel() for k, source in _UNCERTAINTY.items()}
+    names = np.repeat(np.array(names, dtype=object), len(fit.genes)).tolist()
+    return table("loadings_uncertainty", {"gene": np.tile(fit.genes, len(chosen)), "factor": names, **columns})
 
 
 _UNCERTAINTY = {"loading": "loadings", "std": "loadings_std", "lfsr": "loadings_lfsr"}
 
 
 def get_factors(fit: Fit) -> pd.DataFrame:
-    """One row per factor: `factor, variance_explained, kl, n_genes, active`, ordered by variance explained.
+    """One row per direction of the latent: `factor, reliability, pval, variance_explained, kl, n_genes, active`.
 
-    `variance_explained` is the share of the modelled variance of centred log expression, `kl` the nats that a cell's
-    counts tell about its score, `n_genes` the number of loadings with lfsr below 0.05. A factor is `active` if it
-    tells at least 0.1 nats about a cell and has five such genes; inactive ones come last.
+    A factor is what genes that were not asked confirm in cells that taught nothing: `reliability` is the share of the
+    variance of its scores on which disjoint halves of the genes agree, `pval` the chance of as much if cells had
+    nothing in common (cells' scores are given random signs). It is `active` if `pval` is below 0.05, if the loadings of
+    disjoint halves of the cells agree, and if five genes have an lfsr below 0.05 (`n_genes`); the other directions of
+    the latent come last and are not factors. `variance_explained` is the share of the variance of centred log
+    expression, `kl` the nats that a cell's counts tell about its score. In a fit that was not measured (see
+    `fit_ldvae`), `reliability` and `pval` are missing, and a factor is active if it tells at least 0.1 nats about a
+    cell and has five such genes.
 
     Parameters
     ----------
     fit
         The fit.
     """
-    fit = check_fit(fit)
-    columns = {k: fit.factors[k] for k in ("variance_explained", "kl", "active")}
-    n_genes = (fit.factors["loadings_lfsr"] < LEVEL).sum(0)
-    return table("factors", {"factor": factor_names(fit.config.n_latent), "n_genes": n_genes, **columns})
+    f = check_fit(fit).factors
+    unknown = np.full(len(f["active"]), np.nan)
+    columns = {k: f.get(k, unknown) for k in ("reliability", "pval", "variance_explained", "kl", "active")}
+    n_genes = (f["loadings_lfsr"] < LEVEL).sum(0)
+    return table("factors", {"factor": factor_names(len(unknown)), "n_genes": n_genes, **columns})
 
 
 def top_genes(loadings: pd.DataFrame, *, n: int = 10, gmt: str | os.PathLike[str] | None = None) -> pd.DataFrame:
     """The strongest rows of a loadings table: the `n` largest in absolute value of each factor or program.
+
+    Genes whose sign is sure (lfsr below 0.05) come first, where the table says so: of a gene with few counts the
+    estimate can be large and mean little.
 
     Parameters
     ----------
@@ -145,7 +164,8 @@ def top_genes(loadings: pd.DataFrame, *, n: int = 10, gmt: str | os.PathLike[str
     if "loading" not in loadings:
         loadings = loadings.melt("gene", var_name="factor", value_name="loading")
     keys = [c for c in ("population", "kind", "program", "factor") if c in loadings]
-    order = loadings["loading"].abs().sort_values(ascending=False, kind="stable").index
+    unsure = loadings["lfsr"] >= LEVEL if "lfsr" in loadings else np.zeros(len(loadings), bool)
+    order = loadings.index[np.lexsort((-loadings["loading"].abs(), unsure))]
     first = loadings.loc[order].groupby(keys, sort=False, observed=True).head(n)
     position = {key: i for i, key in enumerate(loadings[keys].drop_duplicates().itertuples(index=False, name=None))}
     rank = [position[key] for key in first[keys].itertuples(index=False, name=None)]

@@ -168,7 +168,7 @@ def _by_factor(table: Any, comparisons: list[pd.DataFrame], genes: list[list[str
                 "the same groups with the same fit."
             )
         parts.append(part.reindex(columns=list(dict.fromkeys(table["factor"]))))
-    sizes = pd.concat(parts).drop(columns="remainder", errors="ignore").abs().mean()
+    sizes = pd.concat(parts).drop(columns=["inactive", "remainder"], errors="ignore").abs().mean()
     first = sizes.nlargest(_MAX_FACTORS).index
     return [_strongest(part, [factor for factor in sizes.index if factor in first]) for part in parts]
 
