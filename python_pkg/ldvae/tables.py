@@ -19,7 +19,8 @@ LN2 = math.log(2)  # natural units per unit of the tables, which are in log2
 COLUMNS: dict[str, dict[str, type]] = {
     "history": {"epoch": int, "elbo_train": float, "elbo_validation": float, "reconstruction": float, "kl": float},
     "factors": {
-        "factor": str, "reliability": float, "pval": float, "variance_explained": float, "kl": float, "n_genes": int, "active": bool,
+        "factor": str, "reliability": float, "pval": float, "variance_explained": float, "kl": float, "n_genes": int,
+        "active": bool,
     },
     "loadings_uncertainty": {"gene": str, "factor": str, "loading": float, "std": float, "lfsr": float},
     "population_loadings": {

@@ -71,6 +71,16 @@ class Minibatch:
             )
 
     @cached_property
+    def cells(self) -> torch.Tensor:
+        """The cell of each non-zero."""
+        n = torch.arange(len(self), device=self.values.device)
+        return n.repeat_interleave(self.row_start.diff(), output_size=len(self.values))
+
+    def times(self, factor: torch.Tensor) -> Minibatch:
+        """The same cells with each non-zero times its own factor; what belongs to a cell stays as it is."""
+        return replace(self, values=self.values * factor)
+
+    @cached_property
     def matrix(self) -> sp.csr_matrix:
         """The same memory as a matrix of scipy (on a CPU)."""
         parts = (self.values.numpy(), self.columns.numpy(), self.row_start.numpy())
@@ -82,10 +92,7 @@ class Minibatch:
         if on_cpu(self.values):
             return torch.from_numpy(self.matrix.toarray())
         out = torch.zeros(len(self) * self.n_genes, device=self.values.device)
-        row = torch.arange(len(self), device=out.device).repeat_interleave(
-            self.row_start.diff(), output_size=len(self.values)
-        )
-        out[row * self.n_genes + self.columns] = self.values
+        out[self.cells * self.n_genes + self.columns] = self.values
         return out.view(len(self), self.n_genes)
 
     def log1p_times(self, weight: torch.Tensor) -> torch.Tensor:

@@ -3,21 +3,46 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 
 from ..counts.minibatches import Minibatch, SparseCounts
+from ..machine.processes import ALONE, Ranks
 from ..model.link import log_expression
 from ..model.network import LDVAE
 from ..stats.centre import centre
 from ..stats.shrinkage import ash
 from ..tables import GENES, LEVEL, LN2
+from .axes import measured_factors
 from .canonical import Canonical, canonical_basis
 from .posterior import latent_moments, linear_map
 
-__all__ = ["describe_factors"]
+__all__ = ["describe_factors", "factors_of"]
 
 _INFORMATION_CELLS = 3000  # cells whose information is added up and scaled to all: enough for a standard error
 _FLAT = 1e-6  # prior precision where loadings have no prior
+
+
+def factors_of(
+    model: LDVAE,
+    counts: sp.csr_matrix,
+    lib_size: np.ndarray,
+    design: np.ndarray,
+    mean: np.ndarray,
+    variance: np.ndarray,
+    *,
+    measure: bool,
+    seed: int = 0,
+    ranks: Ranks = ALONE,
+    progress: bool = False,
+) -> dict[str, np.ndarray]:
+    """`Fit.factors`: measured (`axes`), or read off the decoder."""
+    if measure:
+        return measured_factors(
+            model, counts, lib_size, design, mean, variance, seed=seed, ranks=ranks, progress=progress
+        )
+    data = SparseCounts(counts, lib_size, design, torch.device("cpu"))
+    return describe_factors(model, data, mean, variance)
 
 
 def describe_factors(

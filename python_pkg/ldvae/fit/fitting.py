@@ -21,7 +21,7 @@ from ..model.config import CHOICES, MOST, Config
 from ..model.schedule import Schedule, schedule_for, training_bytes
 from ..model.training import Trained, train
 from ..version import VERSION
-from .factors import describe_factors
+from .factors import factors_of
 from .posterior import encode
 from .record import Fit
 
@@ -52,6 +52,7 @@ def fit_ldvae(
     learning_rate: float = 1e-2,
     validation_size: float = 0.1,
     early_stopping: bool = True,
+    measure_factors: bool = True,
     checkpoint: str | os.PathLike[str] | None = None,
     seed: int = 0,
     device: str = "auto",
@@ -95,6 +96,9 @@ def fit_ldvae(
         Share of cells held out to choose the best epoch.
     early_stopping
         End when the held-out ELBO has not improved for a fifth of `max_epochs`.
+    measure_factors
+        Measure factors and loadings on cells and genes that did not teach them (see `get_factors`); otherwise they are
+        read off the decoder, which costs no time and on real counts takes chance for factors.
     checkpoint
         File that keeps the state of training; if it exists, training continues from it.
     seed
@@ -141,7 +145,12 @@ def fit_ldvae(
     )
     seed = checks.integer("seed", seed, 0, 2**32 - 1)
     held = checks.number("validation_size", validation_size, 0, 0.9)
-    early_stopping = checks.boolean("early_stopping", early_stopping)
+    early_stopping, measure_factors, progress = (
+        checks.boolean(name, value)
+        for name, value in (
+            ("early_stopping", early_stopping), ("measure_factors", measure_factors), ("progress", progress),
+        )
+    )  # fmt: skip
     schedule = _schedule(config, len(counts.cells), held, batch_size, max_epochs, learning_rate)
     ranks.same(config, counts.genes, schedule, held, early_stopping, seed, checkpoint is None)
 
@@ -159,12 +168,12 @@ def fit_ldvae(
         early_stopping=early_stopping,
         seed=seed,
         checkpoint=checkpoint,
-        progress=checks.boolean("progress", progress),
+        progress=progress,
     )
     info = {"version": VERSION, "device": str(where), "seed": seed}
     info |= {"stopped": trained.stopped, "best_epoch": trained.best_epoch}
     info |= {"batch_size": schedule.batch_size, "max_epochs": schedule.max_epochs}
-    return _named(trained, counts, data, info)
+    return _named(trained, counts, data, info, measure_factors, progress)
 
 
 def _config(
@@ -176,6 +185,8 @@ def _config(
     return Config(
         n_genes=len(counts.genes),
         closed=counts.closed,
+        encoder="relative",
+        input_scale=float(np.median(counts.lib_size)),
         size_factor_scale=counts.size_factor_scale,
         covariates=covariates,
         **checked,
@@ -222,12 +233,22 @@ def _start(counts: Counts, config: Config, batch: Labels | None, ranks: Ranks) -
     return mean, effect
 
 
-def _named(trained: Trained, counts: Counts, data: SparseCounts, info: dict[str, Any]) -> Fit:
+def _named(
+    trained: Trained, counts: Counts, data: SparseCounts, info: dict[str, Any], measure: bool, progress: bool
+) -> Fit:
     """The fit: posterior of the cells and factors from the trained model, with names."""
     mean, variance = encode(trained.model, data)
-    model = trained.model.cpu()
-    if data.device.type != "cpu":
-        data = SparseCounts(counts.matrix, counts.lib_size, data.design.cpu().numpy(), torch.device("cpu"))
+    model, design = trained.model.cpu(), data.design.cpu().numpy()
+    try:
+        factors = factors_of(
+            model, counts.matrix, counts.lib_size, design, mean, variance,
+            measure=measure, seed=info["seed"], ranks=data.ranks, progress=progress,
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        if data.ranks.n > 1:
+            raise
+        factors = factors_of(model, counts.matrix, counts.lib_size, design, mean, variance, measure=False)
+        checks.warn("Measuring the factors was interrupted: they are those of the decoder.")
     return Fit(
         config=model.config,
         genes=counts.genes,
@@ -237,6 +258,6 @@ def _named(trained: Trained, counts: Counts, data: SparseCounts, info: dict[str,
         latent_mean=mean,
         latent_variance=variance,
         history=trained.history,
-        factors=describe_factors(model, data, mean, variance),
+        factors=factors,
         info=info,
     )

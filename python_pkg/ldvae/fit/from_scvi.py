@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from .. import checks
 from ..counts.labels import read_cells
-from ..counts.minibatches import SparseCounts
 from ..counts.reader import read_counts
 from ..model.config import LIKELIHOODS, Config
 from ..version import VERSION
 from . import scvi_weights
-from .factors import describe_factors
+from .factors import factors_of
 from .posterior import read_data, rebuild
 from .record import Fit
 
@@ -26,11 +26,12 @@ __all__ = ["from_scvi"]
 _LAYERS = {"Linear", "BatchNorm1d", "ReLU", "Dropout", "Softmax"}
 
 
-def from_scvi(model: Any, adata: Any = None) -> Fit:
+def from_scvi(model: Any, adata: Any = None, *, measure_factors: bool = True, seed: int = 0) -> Fit:
     """A fit from a trained model of scvi-tools: every function of ldvae works on it, nothing is trained again.
 
-    Decoded expression, latent posterior and library sizes are those of the model. Loadings are points in scvi-tools, so
-    their uncertainty is that of the counts, with the positions of the cells taken as known. Excess zeros of
+    Decoded expression, latent posterior and library sizes are those of the model, linear or not. What is ours are the
+    factors of its latent: which directions disjoint halves of the genes confirm in cells that taught nothing, which
+    genes make each and how surely (see `get_factors`). Excess zeros of
     `gene_likelihood="zinb"`, which scvi-tools lets depend on the cell, become one probability per gene that keeps its
     expected total count.
 
@@ -42,6 +43,10 @@ def from_scvi(model: Any, adata: Any = None) -> Fit:
     adata
         The cells it was trained on, with their counts; by default those that the model holds or that were saved with
         it. Not changed.
+    measure_factors
+        As in `fit_ldvae`; otherwise factors are read off the decoder, with the positions of the cells taken as known.
+    seed
+        Of what is drawn to measure the factors.
 
     Returns
     -------
@@ -85,6 +90,8 @@ def from_scvi(model: Any, adata: Any = None) -> Fit:
         gene_likelihood=module.gene_likelihood,
         latent_distribution=module.latent_distribution,
         history=_history(model.history or {}),
+        measure=checks.boolean("measure_factors", measure_factors),
+        seed=checks.integer("seed", seed, 0, 2**32 - 1),
     )
 
 
@@ -153,6 +160,8 @@ def _fit(
     gene_likelihood: str,
     latent_distribution: str,
     history: dict[str, np.ndarray],
+    measure: bool,
+    seed: int,
 ) -> Fit:
     """The fit, from the parameters of a module of scvi-tools and what it registered of its data."""
     setup, fields = registry["setup_args"], registry["field_registries"]
@@ -197,12 +206,15 @@ def _fit(
         dropout = scvi_weights.decoder(state, config, design, "dropout")
         excess = fit.weights | {name: value.astype(np.float32) for name, value in dropout.items()}
         fit.weights["zero_logit"] = scvi_weights.zero_logit(rebuild(fit), rebuild(replace(fit, weights=excess)), cells)
-    counts = SparseCounts(cells.counts.matrix, cells.counts.lib_size, cells.design, torch.device("cpu"))
+    c = cells.counts
+    factors = factors_of(
+        rebuild(fit), c.matrix, c.lib_size, cells.design, cells.mean, cells.variance, measure=measure, seed=seed
+    )
     return replace(
         fit,
         cells=cells.counts.cells,
         lib_size=cells.counts.lib_size,
         latent_mean=cells.mean,
         latent_variance=cells.variance,
-        factors=describe_factors(rebuild(fit), counts, cells.mean, cells.variance),
+        factors=factors,
     )

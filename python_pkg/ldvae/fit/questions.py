@@ -121,7 +121,8 @@ def get_factors(fit: Fit) -> pd.DataFrame:
     nothing in common (cells' scores are given random signs). It is `active` if `pval` is below 0.05, if the loadings of
     disjoint halves of the cells agree, and if five genes have an lfsr below 0.05 (`n_genes`); the other directions of
     the latent come last and are not factors. `variance_explained` is the share of the variance of centred log
-    expression, `kl` the nats that a cell's counts tell about its score. In a fit that was not measured (see
+    expression, `kl` the nats that a cell's counts tell
+    about its score, -log(1 - reliability) / 2. In a fit that was not measured (see
     `fit_ldvae`), `reliability` and `pval` are missing, and a factor is active if it tells at least 0.1 nats about a
     cell and has five such genes.
 

@@ -17,7 +17,7 @@ from ..model.network import weight_shapes
 
 __all__ = ["ARRAYS", "GROUPS", "NAMES", "Fit", "check_fit", "load_fit", "save_fit"]
 
-_SCHEMA = 1
+_SCHEMA = 2  # 1: factors were not measured, and the encoder saw counts as they are
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +40,8 @@ class Fit:
         One array per column of `get_history`.
     factors
         The canonical basis: `loadings`, `loadings_std`, `loadings_lfsr` (genes × factors, log2 units per standard
-        deviation), `rotation`, `center` (score = (z - center) @ rotation), `variance_explained`, `kl`, `active`.
+        deviation), `rotation`, `center` (score = (z - center) @ rotation), `variance_explained`, `kl`, `active`; where
+        they were measured also `reliability` and `pval`.
     info
         Version, device, seed and how training ended.
     """
@@ -55,6 +56,11 @@ class Fit:
     history: dict[str, np.ndarray]
     factors: dict[str, np.ndarray]
     info: dict[str, Any]
+
+    @property
+    def measured(self) -> bool:
+        """Whether the factors were measured on cells and genes that did not teach them."""
+        return "reliability" in self.factors
 
     def __repr__(self) -> str:
         c, active = self.config, int(self.factors["active"].sum())
@@ -130,11 +136,17 @@ def load_fit(path: str | os.PathLike[str]) -> Fit:
         raise ValueError(f"`path` must be a file written by save_fit, and there is none at {checks.brief(path)}.")
     try:
         arrays, meta = read_arrays(path, lambda meta: _accept(path, meta))
-        return _consistent(_assemble(arrays, meta))
+        fit = _consistent(_assemble(arrays, meta))
     except DamagedFile as error:
         raise ValueError(f"{checks.brief(path)} is not a fit or is damaged ({error}).") from None
     except OSError as error:
         raise OSError(f"`path`: {checks.brief(path)} could not be read ({error.strerror}).") from None
+    if meta["schema"] == "1":
+        checks.warn(
+            f"{checks.brief(path)} is of an older ldvae: its factors were read off the decoder, not measured on other "
+            "cells and genes, and some may be chance; fit again to have them measured."
+        )
+    return fit
 
 
 def _accept(path: str, meta: dict[str, str]) -> None:
@@ -188,6 +200,8 @@ def _consistent(fit: Fit) -> Fit:
     wanted |= {f"factors.{v}": ((k,), number) for v in ("center", "variance_explained", "kl")}
     wanted |= {"factors.rotation": ((k, k), number), "factors.active": ((k,), ("bool",))}
     wanted |= {f"weights.{v}": (shape, (kind,)) for v, (shape, kind) in weight_shapes(c).items()}
+    if fit.measured:
+        wanted |= {f"factors.{v}": ((k,), number) for v in ("reliability", "pval")}
     found = {name: getattr(fit, name) for name in ARRAYS}
     found |= {f"{group}.{v}": array for group in GROUPS for v, array in getattr(fit, group).items()}
     wrong = sorted(found.keys() ^ wanted.keys())
@@ -195,7 +209,7 @@ def _consistent(fit: Fit) -> Fit:
         v for v, (shape, kinds) in wanted.items() if found[v].shape != shape or found[v].dtype not in kinds
     ]
     # no ELBO without held-out cells (of other tools, perhaps none), and no uncertainty of factors that are off
-    may_lack = ("history.", "factors.loadings_")
+    may_lack = ("history.", "factors.loadings_", "factors.reliability", "factors.pval", "factors.kl")
     wrong = wrong or [v for v in wanted if not v.startswith(may_lack) and not np.isfinite(found[v]).all()]
     if wrong:
         raise DamagedFile(f"its part {checks.brief(wrong[0])} is not that of such a model")

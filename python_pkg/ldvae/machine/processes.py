@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 import torch.distributed as dist
 from torch import nn
@@ -52,6 +53,14 @@ class Ranks:
     def sum(self, values: np.ndarray) -> np.ndarray:
         """Summed over all processes; where each has zeros for the rows of others, the rows of all."""
         return self.sum_(torch.from_numpy(values).to(self.device)).cpu().numpy() if self.n > 1 else values
+
+    def together(self, matrix: sp.csr_matrix) -> sp.csr_matrix:
+        """The rows that all processes have, each of a matrix in which those of the others are empty."""
+        if self.n == 1:
+            return matrix
+        parts: list[Any] = [None] * self.n
+        self._together(dist.all_gather_object, parts, matrix)
+        return sp.csr_matrix(sum(parts[1:], parts[0]))
 
     def sum_gradients(self, parameters: list[nn.Parameter]) -> None:
         """Gradients become those of all cells of a minibatch, by one message."""

@@ -44,11 +44,11 @@ class State:
         """Epochs that are done."""
         return len(self.rows)
 
-    def record(self, reconstruction: float, kl: float, held_elbo: float) -> None:
+    def record(self, reconstruction: float, kl: float, held_out: float) -> None:
         """Note an epoch and keep its parameters if none was better (without held-out cells: always)."""
         earlier = [r[2] for r in self.rows if not math.isnan(r[2])]
-        self.rows.append((reconstruction, kl, held_elbo))
-        if math.isnan(held_elbo) or not earlier or held_elbo > max(earlier):
+        self.rows.append((reconstruction, kl, held_out))
+        if math.isnan(held_out) or not earlier or held_out > max(earlier):
             best = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
             self.best, self.best_epoch = best, self.epoch  # together, whenever Ctrl-C comes
 

@@ -20,7 +20,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "latent_distribution": ("normal", "ln"),
     "decoder": ("linear", "nonlinear"),
     "loadings_prior": ("ard", "none"),
-    "encoder": ("ldvae", "scvi"),
+    "encoder": ("ldvae", "relative", "scvi", "given"),
     "lib_size": ("observed", "latent"),
 }
 
@@ -47,7 +47,9 @@ class Config:
     size_factor_key: str | None = None
     size_factor_scale: float | None = None
     covariates: list[Covariate] = field(default_factory=list)
-    encoder: str = "ldvae"  # "scvi" where the weights are those of a model of scvi-tools
+    encoder: str = "ldvae"  # see `LDVAE`
+    input_scale: float = 1.0  # library size to which a "relative" encoder brings all cells
+    use_rep: str | None = None  # where "given" positions are
     lib_size: str = "observed"  # "latent" there, if library sizes came from an encoder
 
     @property
@@ -75,13 +77,14 @@ class Config:
 
 def is_valid(c: Config) -> bool:
     """Whether these are settings that a fit can have (those of a file may be anything)."""
-    words = (c.layer, c.batch_key, c.size_factor_key)
+    words = (c.layer, c.batch_key, c.size_factor_key, c.use_rep)
     return (
         all(type(getattr(c, name)) is int and 1 <= getattr(c, name) <= most for name, most in MOST.items())
         and all(getattr(c, name) in choices for name, choices in CHOICES.items())
         and all(word is None or isinstance(word, str) for word in words)
         and isinstance(c.closed, bool)
         and _is_number(c.dropout_rate)
+        and _is_number(c.input_scale)
         and (c.size_factor_scale is None or _is_number(c.size_factor_scale))
     )
 

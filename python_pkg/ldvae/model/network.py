@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from torch import nn
@@ -16,6 +18,9 @@ __all__ = ["LDVAE", "weight_shapes"]
 
 _LOG_THETA = (-5.0, 7.0)  # inverse dispersion between 0.007 and 1,100: bounded, yet beyond what counts can tell
 _LOG_VARIANCE = (-8.0, 2.0)  # of a latent position: counts fix none better than to 0.02, and the prior has 0
+_HIDDEN = (0.2, 0.8)  # share of a cell's genes that its encoder does not see in training (validity: gain)
+_GROUPS = 64  # of genes, drawn anew for each minibatch, that are hidden together in a cell: few random numbers
+_NEVER = -40.0  # log inverse dispersion of a gene that is
 _SCVI_VARIANCE = 1e-4  # what the encoders of scvi-tools add to a variance
 
 _within = nn.functional.hardtanh  # clamp, but its gradient is one operation, not five
@@ -29,13 +34,40 @@ class LDVAE(nn.Module):
     ``decoder="nonlinear"`` puts scVI's hidden layers (Lopez et al. 2018) between z and W; W is then a point.
     ``latent_distribution="ln"`` takes the softmax of the Gaussian as z.
 
-    ``encoder="scvi"`` and ``lib_size="latent"`` hold what a model of scvi-tools has on top: covariates that enter its
-    encoder, and an encoder of the library size. They are filled by `from_scvi`, and never trained.
+    ``encoder="relative"`` is what is trained: it sees log(1 + counts brought to one library size), and in training only
+    a random share of the genes of each cell, 0.2 to 0.8 of them hidden. Repeating a count that it was shown would earn
+    nothing for those that it was not, so that a latent position is what genes say about each other. Hiding is a valid
+    bound still, since q may look at a part of the data.
+
+    Others are read, never trained: ``"ldvae"``, of log(1 + counts), in files of before; ``"scvi"`` and
+    ``lib_size="latent"`` hold what a model of scvi-tools has on top (covariates that enter its encoder, and an encoder
+    of the library size); ``"given"`` has no encoder, since positions are those of an embedding.
     """
 
     def __init__(self, config: Config, generator: torch.Generator) -> None:
         super().__init__()
         self.config = c = config
+        if c.encoder != "given":
+            self._build_encoder(generator)
+        linear = c.decoder == "linear"
+        self.hidden = nn.ModuleList(
+            _block((c.n_latent if i == 0 else c.n_hidden) + c.n_design, c.n_hidden, generator)
+            for i in range(0 if linear else c.n_layers)
+        )
+        width = c.n_latent if linear else c.n_hidden
+        self.loadings = nn.Parameter(
+            torch.randn(c.n_genes, width, generator=generator) * (0.05 if linear else width**-0.5)
+        )
+        self.shrunken = linear and c.loadings_prior == "ard"
+        if self.shrunken:
+            self.loadings_log_variance = nn.Parameter(torch.full((c.n_genes, width), -6.0))
+        self.intercept = nn.Parameter(torch.zeros(c.n_genes))
+        self.design_effect = nn.Parameter(torch.zeros(c.n_design, c.n_genes))
+        self.log_dispersion = nn.Parameter(torch.ones(c.n_genes))
+        self.zero_logit = nn.Parameter(torch.full((c.n_genes,), -3.0))
+
+    def _build_encoder(self, generator: torch.Generator) -> None:
+        c = self.config
         bound = c.n_genes**-0.5
         self.input_weight = nn.Parameter(
             torch.empty(c.n_genes, c.n_hidden).uniform_(-bound, bound, generator=generator)
@@ -54,22 +86,6 @@ class LDVAE(nn.Module):
             self.lib_size_head = _linear(c.n_hidden, 2, generator)
         self.mean = _linear(c.n_hidden, c.n_latent, generator)
         self.log_variance = _linear(c.n_hidden, c.n_latent, generator)
-        linear = c.decoder == "linear"
-        self.hidden = nn.ModuleList(
-            _block((c.n_latent if i == 0 else c.n_hidden) + c.n_design, c.n_hidden, generator)
-            for i in range(0 if linear else c.n_layers)
-        )
-        width = c.n_latent if linear else c.n_hidden
-        self.loadings = nn.Parameter(
-            torch.randn(c.n_genes, width, generator=generator) * (0.05 if linear else width**-0.5)
-        )
-        self.shrunken = linear and c.loadings_prior == "ard"
-        if self.shrunken:
-            self.loadings_log_variance = nn.Parameter(torch.full((c.n_genes, width), -6.0))
-        self.intercept = nn.Parameter(torch.zeros(c.n_genes))
-        self.design_effect = nn.Parameter(torch.zeros(c.n_design, c.n_genes))
-        self.log_dispersion = nn.Parameter(torch.ones(c.n_genes))
-        self.zero_logit = nn.Parameter(torch.full((c.n_genes,), -3.0))
 
     @torch.no_grad()
     def start_at(self, mean_expression: np.ndarray, design_effect: np.ndarray) -> None:
@@ -82,11 +98,18 @@ class LDVAE(nn.Module):
         """Log inverse dispersion per gene, within its bounds."""
         return _within(self.log_dispersion, *_LOG_THETA)
 
-    def encode(self, batch: Minibatch, generator: torch.Generator | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean and log variance of the Gaussian latent (n × K each) from log(1 + counts)."""
+    def encode(
+        self, batch: Minibatch, generator: torch.Generator | None = None, share: torch.Tensor | float = 1.0
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and log variance of the Gaussian latent (n × K each); `share` of the genes is in the counts (n × 1)."""
         rate = self.config.dropout_rate if self.training else 0.0
-        scvi = self.config.encoder == "scvi"
-        h = batch.log1p_times(self.input_weight) + self.input_bias
+        relative, scvi = (self.config.encoder == kind for kind in ("relative", "scvi"))
+        if relative:
+            scale = (math.log(self.config.input_scale) - batch.log_library).exp().squeeze(1)
+            h = batch.times(scale[batch.cells]).log1p_times(self.input_weight) / share
+        else:
+            h = batch.log1p_times(self.input_weight)
+        h = h + self.input_bias
         h = self.input_norm(h + batch.design @ self.input_design if scvi else h)
         h = _dropout(torch.relu(h), rate, generator, batch)
         for block in self.encoder:
@@ -126,19 +149,53 @@ class LDVAE(nn.Module):
         return torch.addcmul(self.loadings, noise, (0.5 * self.loadings_log_variance).exp())
 
     def elbo(self, batch: Minibatch, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """Reconstruction and KL of the latent, summed over the cells of a minibatch (scalars, nats)."""
-        c = self.config
-        mean, log_variance = self.encode(batch, generator)
+        """Reconstruction and KL of the latent, summed over the cells of a minibatch (scalars, nats).
+
+        The encoder sees a part of the genes, drawn anew for each cell; all are reconstructed.
+        """
+        seen, share = batch, torch.ones(())
+        if self.config.encoder == "relative":
+            share = 1 - _HIDDEN[0] - (_HIDDEN[1] - _HIDDEN[0]) * batch.random(torch.rand, 1, generator)
+            group = torch.randint(_GROUPS, (batch.n_genes,), generator=generator, device=share.device)
+            kept = batch.random(torch.rand, _GROUPS, generator) < share
+            seen = batch.times(kept[batch.cells, group[batch.columns]])
+        mean, log_variance = self.encode(seen, generator, share)
+        reconstruction = self._reconstruction(batch, mean, log_variance, generator)
+        return reconstruction, kl_normal(mean, log_variance)
+
+    def prediction(self, batch: Minibatch, generator: torch.Generator) -> torch.Tensor:
+        """Log-likelihood of each half of the genes at positions from the other half (scalar, nats, a lower bound)."""
+        half = torch.arange(batch.n_genes, device=batch.values.device) % 2 == 0
+        total = batch.log_factorial.sum()  # which both halves have
+        for hidden in (half, ~half):
+            mean, log_variance = self.encode(batch.times(~hidden[batch.columns]), share=0.5)
+            counts = batch.times(hidden[batch.columns])
+            total = total + self._reconstruction(counts, mean, log_variance, generator, hidden)
+        return total
+
+    def _reconstruction(
+        self,
+        batch: Minibatch,
+        mean: torch.Tensor,
+        log_variance: torch.Tensor,
+        generator: torch.Generator,
+        of: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Log-likelihood at one draw of the positions and, in training, of the loadings; `of` some genes (a mask)."""
+        c, likelihood, log_theta = self.config, self.config.gene_likelihood, self.log_theta
+        if of is not None:  # a gene that is never expressed has zeros with probability one
+            likelihood = "nb" if likelihood == "poisson" else likelihood
+            known = log_theta if likelihood == c.gene_likelihood else log_theta.new_full((), _LOG_THETA[1])
+            log_theta = torch.where(of, known, _NEVER)
         noise = batch.random(torch.randn, c.n_latent, generator)
         z = self.latent(torch.addcmul(mean, noise, (0.5 * log_variance).exp()))
         features = self.features(z, batch.design)
         weights = (self.sample_loadings(generator) if self.training else self.loadings).T
         if c.n_design:
             features, weights = torch.cat([features, batch.design], 1), torch.cat([weights, self.design_effect])
-        reconstruction = log_likelihood(
-            features, weights, self.intercept, self.log_theta, self.zero_logit, batch, c.gene_likelihood, c.closed
+        return log_likelihood(
+            features, weights, self.intercept, log_theta, self.zero_logit, batch, likelihood, c.closed
         )
-        return reconstruction, kl_normal(mean, log_variance)
 
     def penalty(self) -> torch.Tensor:
         """What the parameters cost, once for all cells (scalar, nats).

@@ -91,10 +91,10 @@ def train(
     try:
         while state.epoch < schedule.max_epochs:
             reconstruction, kl = epochs.run(state.epoch)
-            held_elbo = _held_out_elbo(model, counts, epochs.held, epochs.size, seed)
-            shown = reconstruction - kl if math.isnan(held_elbo) else held_elbo
+            held_out = _held_out(model, counts, epochs.held, epochs.size, seed)
+            shown = reconstruction - kl if math.isnan(held_out) else held_out
             _refuse_divergence(reconstruction + kl + shown, state.epoch + 1, schedule)
-            state.record(reconstruction, kl, held_elbo)
+            state.record(reconstruction, kl, held_out)
             bar.set_postfix_str(f"ELBO per cell {shown:.1f}")
             bar.update()
             if early_stopping and len(epochs.held) and state.epoch - state.best_epoch > schedule.patience:
@@ -188,14 +188,13 @@ def _clip(parameters: list[torch.nn.Parameter]) -> None:
 
 
 @torch.no_grad()
-def _held_out_elbo(model: LDVAE, counts: SparseCounts, rows: torch.Tensor, size: int, seed: int) -> float:
-    """ELBO per held-out cell at the posterior mean of the loadings; the same noise every time. NaN without any."""
+def _held_out(model: LDVAE, counts: SparseCounts, rows: torch.Tensor, size: int, seed: int) -> float:
+    """What a held-out cell's halves of genes say of each other (`LDVAE.prediction`); the same noise every time."""
     if not len(rows):
         return math.nan
     model.eval()
     generator = torch.Generator(counts.device).manual_seed(seed)
     total = torch.zeros((), dtype=torch.float64, device=counts.device)
     for batch in counts.shares(rows, size):
-        reconstruction, kl = model.elbo(batch, generator)
-        total += reconstruction - kl
+        total += model.prediction(batch, generator)
     return counts.ranks.sum(np.array([total.item()]))[0] / len(rows)

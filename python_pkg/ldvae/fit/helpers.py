@@ -1,0 +1,108 @@
+"""Where cells lie, told from any part of their genes by helpers that other cells taught.
+
+A helper is the leading principal components of square roots of relative counts, of one half of the cells; it places the
+other half. Components are sums over genes, so that a score without some genes is a subtraction. A linear map, learnt on
+the helper's own cells, takes its positions into the space that is asked about: any latent can be.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+from tqdm import tqdm
+
+__all__ = ["Helper", "place", "teach"]
+
+_COMPONENTS = 30
+_SPARE, _SWEEPS = 10, 6  # further directions and sweeps of the subspace iteration, after which the components stand
+_RIDGE = 1e-2  # on the map between two spaces, in variances of the helper's
+
+
+@dataclass(frozen=True)
+class Helper:
+    """`weight` (genes × components) of transformed counts, which have the mean `mean` (genes)."""
+
+    weight: np.ndarray
+    mean: np.ndarray
+    scale: float
+
+    def parts(self, counts: sp.csr_matrix, lib_size: np.ndarray, folds: Sequence[np.ndarray]) -> np.ndarray:
+        """What each fold of genes adds to the positions (cells × folds × components)."""
+        y = _transformed(counts, lib_size, self.scale).tocsc()
+        return np.stack([y[:, fold] @ self.weight[fold] - self.mean[fold] @ self.weight[fold] for fold in folds], 1)
+
+
+def teach(counts: sp.csr_matrix, lib_size: np.ndarray, rng: np.random.Generator) -> Helper:
+    """The leading principal components of some cells, by subspace iteration on the sparse counts.
+
+    References
+    ----------
+    Halko, Martinsson & Tropp (2011), Finding structure with randomness. SIAM Review 53(2).
+    """
+    scale = float(np.median(lib_size))
+    y = _transformed(counts, lib_size, scale)
+    mean = np.asarray(y.mean(0), np.float32).ravel()
+    n, n_genes = y.shape
+    basis = rng.standard_normal((n_genes, min(_COMPONENTS + _SPARE, n, n_genes)), np.float32)
+    for _ in range(_SWEEPS):
+        left, _ = np.linalg.qr(y @ basis - mean @ basis)
+        basis, _ = np.linalg.qr(y.T @ left - np.outer(mean, left.sum(0)))
+    _, _, turn = np.linalg.svd(y @ basis - mean @ basis, full_matrices=False)
+    return Helper(np.ascontiguousarray((basis @ turn.T)[:, :_COMPONENTS]), mean, scale)
+
+
+def _transformed(counts: sp.csr_matrix, lib_size: np.ndarray, scale: float) -> sp.csr_matrix:
+    y = sp.diags((scale / lib_size).astype(np.float32)) @ counts
+    y.data = np.sqrt(y.data)
+    return sp.csr_matrix(y, dtype=np.float32)
+
+
+def place(
+    counts: sp.csr_matrix,
+    lib_size: np.ndarray,
+    nuisance: np.ndarray,
+    target: np.ndarray,
+    folds: Sequence[np.ndarray],
+    subsets: np.ndarray,
+    halves: Sequence[np.ndarray],
+    rng: np.random.Generator,
+    progress: bool,
+) -> np.ndarray:
+    """Positions of all cells in the space of `target`, by subsets of the genes (subsets × cells × K).
+
+    Parameters
+    ----------
+    counts, lib_size
+        Cells × genes.
+    nuisance
+        What is taken out of the positions (cells × columns, with a constant): depth, covariates.
+    target
+        Where the cells lie in the space that is asked about (cells × K).
+    folds, subsets
+        Genes of each fold, and which folds each subset has (subsets × folds, boolean).
+    halves
+        For each split of the cells, which half every cell is in (boolean): each half is placed by a helper that the
+        other one taught. Positions are averaged over splits.
+    """
+    out = np.zeros((len(subsets), *target.shape), np.float32)
+    for half in tqdm(halves, "factors", leave=False, disable=None if progress and sys.stderr else True):
+        for scored in (half, ~half):
+            helper = teach(counts[~scored], lib_size[~scored], rng)
+            parts = helper.parts(counts, lib_size, folds)
+            projection = np.linalg.pinv(nuisance[scored])
+            for j, subset in enumerate(subsets):
+                found = parts[:, subset].sum(1, dtype=np.float64)
+                taught = found[~scored]
+                found = (found - taught.mean(0)) / np.maximum(taught.std(0), 1e-9)
+                placed = found[scored] @ _map(found[~scored], target[~scored])
+                out[j, scored] += (placed - nuisance[scored] @ (projection @ placed)) / len(halves)
+    return out
+
+
+def _map(positions: np.ndarray, target: np.ndarray) -> np.ndarray:
+    gram = positions.T @ positions + _RIDGE * len(positions) * np.eye(positions.shape[1])
+    return np.linalg.solve(gram, positions.T @ target)
