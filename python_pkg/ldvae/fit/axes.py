@@ -18,7 +18,7 @@ __all__ = ["measured_factors"]
 _CELLS = 20_000  # that are measured; a seeded sample of more settles loadings to a hundredth
 _ENTRIES = 60_000_000  # cells × genes at most, but no fewer cells than these:
 _FEW = 5_000
-_HELD = 0.5  # correlation of a factor and the latent, below which it is none of the latent's
+_HELD = 0.4  # correlation of a factor and the latent, below which it is none of the latent's
 _RIDGE = 1e-3  # in variances of a coordinate: one that is constant takes no part
 
 
@@ -57,24 +57,25 @@ def measured_factors(
     )
     if found.loadings.shape[1] == z.shape[1] > 1:
         warn(f"All {z.shape[1]} directions of the latent are factors; a larger `n_latent` may show more.")
-    axes, held = _axes(z[rows], found)
+    axes, held = _axes(z[rows], z_variance[rows].mean(0), found)
     return _completed(found.take(held), axes[:, held], linear_map(model, z, z_variance), z)
 
 
-def _axes(z: np.ndarray, found: Measured) -> tuple[np.ndarray, np.ndarray]:
+def _axes(z: np.ndarray, noise: np.ndarray, found: Measured) -> tuple[np.ndarray, np.ndarray]:
     """Where in the latent the factors lie (K × r), and which of them it holds.
 
-    Scores of helpers are regressed on the positions; the correlation of both is divided by what noise of the scores
-    leaves of it.
+    Scores of helpers are regressed on positions drawn from their posterior (of variance `noise`): a coordinate of which
+    counts tell next to nothing is not blown up to tell something. The correlation of both is divided by what noise of
+    the scores leaves of it.
     """
-    scores = found.scores
     centred = (z - z.mean(0)).astype(np.float64)
     covariance = centred.T @ centred / len(z)
-    ridge = _RIDGE * np.diag(np.maximum(np.diag(covariance), 1e-300))
-    cross = centred.T @ scores / len(z)
+    ridge = np.diag(noise + _RIDGE * np.maximum(np.diag(covariance), 1e-300))
+    cross = centred.T @ found.scores / len(z)
     axes = np.linalg.solve(covariance + ridge, cross)
-    explained = (axes * cross).sum(0)  # of scores with variance one
-    return axes, explained >= _HELD**2 * found.reliability
+    scores = centred @ axes
+    held = (axes * cross).sum(0) / np.maximum(scores.std(0), 1e-300)
+    return axes, held >= _HELD * np.sqrt(found.reliability)
 
 
 def _completed(found: Measured, axes: np.ndarray, linear: np.ndarray, z: np.ndarray) -> dict[str, np.ndarray]:

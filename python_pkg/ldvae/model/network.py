@@ -18,7 +18,7 @@ __all__ = ["LDVAE", "weight_shapes"]
 
 _LOG_THETA = (-5.0, 7.0)  # inverse dispersion between 0.007 and 1,100: bounded, yet beyond what counts can tell
 _LOG_VARIANCE = (-8.0, 2.0)  # of a latent position: counts fix none better than to 0.02, and the prior has 0
-_HIDDEN = (0.2, 0.8)  # share of a cell's genes that its encoder does not see in training (validity: gain)
+_HIDDEN = (0.0, 0.8)  # share of a cell's genes that its encoder does not see in training (validity: gain)
 _GROUPS = 64  # of genes, drawn anew for each minibatch, that are hidden together in a cell: few random numbers
 _NEVER = -40.0  # log inverse dispersion of a gene that is
 _SCVI_VARIANCE = 1e-4  # what the encoders of scvi-tools add to a variance
@@ -35,7 +35,7 @@ class LDVAE(nn.Module):
     ``latent_distribution="ln"`` takes the softmax of the Gaussian as z.
 
     ``encoder="relative"`` is what is trained: it sees log(1 + counts brought to one library size), and in training only
-    a random share of the genes of each cell, 0.2 to 0.8 of them hidden. Repeating a count that it was shown would earn
+    a random share of the genes of each cell, up to 0.8 of them hidden. Repeating a count that it was shown would earn
     nothing for those that it was not, so that a latent position is what genes say about each other. Hiding is a valid
     bound still, since q may look at a part of the data.
 
