@@ -38,7 +38,7 @@ def uses(pattern):
 def test_each_foreign_thing_is_known_to_few_files_of_r():
     assert uses(r"reticulate::") == {"engine.R"}
     assert uses(r"(SeuratObject|SingleCellExperiment|SummarizedExperiment)::\w") == {"input.R", "output.R"}
-    assert uses(r"ggplot2::") == {"plots.R", "plots-groups.R", "drawing.R"}
+    assert uses(r"ggplot2::") == {"drawing.R", "plots-comparisons.R", "plots-fits.R", "plots-programs.R"}
 
 
 def test_every_function_is_in_the_reference_of_both_languages():

@@ -32,6 +32,37 @@ check_new_file <- function(name, value) {
   }
 }
 
+# Stops unless `table` is what `source` returns.
+check_table <- function(name, table, columns, source, empty = FALSE) {
+  missing <- setdiff(columns, names(table))
+  problem <- if (!is.data.frame(table)) {
+    paste0("is ", described(table))
+  } else if (length(missing)) {
+    paste0("lacks the column", if (length(missing) > 1) "s", " ", shown(missing))
+  } else if (!nrow(table) && !empty) {
+    "has no rows"
+  }
+  if (!is.null(problem)) {
+    stop("`", name, "` must be the data.frame that `", source, "` returns, but it ", problem, ".",
+      call. = FALSE)
+  }
+}
+
+check_known <- function(name, values, choices) {
+  if (!is.character(values) || anyNA(values) || !length(values)) {
+    stop("`", name, "` must be a character vector of names.", call. = FALSE)
+  }
+  if (anyDuplicated(values)) {
+    stop("`", name, "` names ", shown(unique(values[duplicated(values)])), " more than once.",
+      call. = FALSE)
+  }
+  unknown <- setdiff(values, choices)
+  if (length(unknown)) {
+    stop("`", name, "` names ", shown(unknown), ", but the table has ", shown(choices, 8), ".",
+      call. = FALSE)
+  }
+}
+
 need_package <- function(package, what, command = "install.packages") {
   if (!requireNamespace(package, quietly = TRUE)) {
     stop(what, " need the package ", package, ": ", command, "(\"", package, "\").", call. = FALSE)

@@ -69,6 +69,36 @@ get_history <- function(fit) {
 
 factor_names <- function(fit) paste0("Z_", seq_len(ncol(fit$factors$loadings)))
 
+#' Where the model puts each cell, and the expression it expects
+#'
+#' @inheritParams population_loadings
+#' @param x Cells to encode, as in [fit_ldvae()]; for `get_latent()` the training cells if `NULL`. Genes are aligned by
+#'   name.
+#' @param genes Names of genes.
+#' @param n_samples Draws from the posterior of each cell that are averaged.
+#' @param library_size Expression is per this many counts.
+#' @param seed Of the draws.
+#' @return A data.frame. `get_latent()`: `cell` and its score on each factor, `Z_1` ... `Z_K` (mean 0 and, with the
+#'   posterior's own variance, variance 1 over the training cells). `get_expression()`: `cell`, `gene`, `expression`,
+#'   denoised and at the average batch, long: all cells of the first gene, then the next.
+#' @examples
+#' if (engine_available()) {
+#'   sce <- simulate_counts(n_cells = 300, n_genes = 100, program_size = 10)
+#'   fit <- fit_ldvae(sce, n_latent = 5, max_epochs = 10)
+#'   head(get_latent(fit))
+#'   head(get_expression(fit, sce, genes = c("G1", "G2")))
+#' }
+#' @export
+get_latent <- function(fit, x = NULL, cell_data = NULL) {
+  ask("get_latent", as.list(environment()))
+}
+
+#' @rdname get_latent
+#' @export
+get_expression <- function(fit, x, genes, n_samples = 25, library_size = 1e4, seed = 0, cell_data = NULL) {
+  ask("get_expression", as.list(environment()))
+}
+
 #' The strongest genes of each factor or program
 #'
 #' @param loadings A table of [get_loadings()], [get_loadings_uncertainty()] or [population_loadings()].

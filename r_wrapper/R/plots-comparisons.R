@@ -1,4 +1,4 @@
-# ggplot2 pictures of the tables that compare groups; see plots.R.
+# Pictures of what differs between groups, by ggplot2. Nothing is computed here.
 
 # Beyond it there is nothing left to tell apart, and one gene would flatten all the others.
 .lfsr_floor <- 1e-12
