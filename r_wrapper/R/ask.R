@@ -12,7 +12,7 @@ ask <- function(name, arguments) {
     if (is.numeric(arguments[[set]])) arguments[[set]] <- by_position(arguments[[set]], set, input$cells)
   }
   rest <- arguments[setdiff(names(arguments), c("fit", "x", "cell_data", "assay"))]
-  call_engine(name, mapply(plain_argument, rest, names(rest), SIMPLIFY = FALSE), fit, input, isTRUE(rest$progress))
+  call_engine(name, plain_arguments(rest), fit, input, isTRUE(rest$progress))
 }
 
 input_for <- function(arguments, fit) {
@@ -56,6 +56,8 @@ by_mask <- function(mask, genes) {
   }
   genes[mask]
 }
+
+plain_arguments <- function(arguments) mapply(plain_argument, arguments, names(arguments), SIMPLIFY = FALSE)
 
 # An argument that crosses without loss: missing values, factors and names do not. Names mean something in `depth` only:
 # a column of a Seurat object has those of its cells.

@@ -48,7 +48,9 @@ check_table <- function(name, table, columns, source, empty = FALSE) {
   }
 }
 
-check_known <- function(name, values, choices) {
+# The `values` that somebody named among the `choices`, or the default.
+chosen <- function(name, values, choices, default = choices) {
+  if (is.null(values)) return(default)
   if (!is.character(values) || anyNA(values) || !length(values)) {
     stop("`", name, "` must be a character vector of names.", call. = FALSE)
   }
@@ -61,6 +63,7 @@ check_known <- function(name, values, choices) {
     stop("`", name, "` names ", shown(unknown), ", but the table has ", shown(choices, 8), ".",
       call. = FALSE)
   }
+  values
 }
 
 need_package <- function(package, what, command = "install.packages") {

@@ -32,6 +32,16 @@ picture_theme <- function() {
   )
 }
 
+# For values beside names: no ticks at the names, a grid behind the values.
+value_theme <- function() {
+  picture_theme() + ggplot2::theme(
+    axis.ticks.y = ggplot2::element_blank(), axis.title.y = ggplot2::element_blank(),
+    panel.grid.major.x = ggplot2::element_line(colour = "#DDDDDD", linewidth = 0.2)
+  )
+}
+
+zero_line <- function() ggplot2::geom_vline(xintercept = 0, colour = "#555555", linewidth = 0.2)
+
 caption <- function(sentences) {
   ggplot2::labs(caption = paste(unlist(lapply(sentences, strwrap, width = 100)), collapse = "\n"))
 }
@@ -89,6 +99,11 @@ gene_names <- function(genes) shorten(genes, 15)
 
 longest_name <- function(genes) max(nchar(gene_names(genes)), 0)
 
+# Panels beside each other whose axes have the genes of `parts`.
+gene_columns <- function(parts) {
+  panel_columns(length(parts), longest_name(unlist(lapply(parts, `[[`, "gene"))))
+}
+
 # One line per gene of `parts` (gene, value), one data.frame per panel, in its order from the top.
 gene_panels <- function(parts, titles, details = "", ...) {
   rows <- bind_panels(parts)
@@ -97,17 +112,13 @@ gene_panels <- function(parts, titles, details = "", ...) {
   rows$colour <- ifelse(rows$value >= 0, .vermillion, .blue)
   rows$fill <- if (is.null(rows$sure)) rows$colour else ifelse(rows$sure, rows$colour, "white")
   ggplot2::ggplot(rows, ggplot2::aes(value, row, colour = colour)) +
-    ggplot2::geom_vline(xintercept = 0, colour = "#555555", linewidth = 0.2) +
+    zero_line() +
     ggplot2::scale_x_continuous(n.breaks = 4) +
     ggplot2::scale_y_discrete(labels = stats::setNames(gene_names(rows$gene), ids)) +
     ggplot2::scale_colour_identity() +
     ggplot2::scale_fill_identity() +
-    picture_theme() +
-    headed_panels(titles, details, longest_name(rows$gene), ...) +
-    ggplot2::theme(
-      axis.ticks.y = ggplot2::element_blank(), axis.title.y = ggplot2::element_blank(),
-      panel.grid.major.x = ggplot2::element_line(colour = "#DDDDDD", linewidth = 0.2)
-    )
+    value_theme() +
+    headed_panels(titles, details, longest_name(rows$gene), ...)
 }
 
 # Stacked bars of `parts` (gene, factor, value, total), one data.frame per panel: positive to the
@@ -126,7 +137,7 @@ stacked_panels <- function(parts, columns) {
   ggplot2::ggplot(bars, ggplot2::aes(value, row)) +
     ggplot2::geom_col(ggplot2::aes(fill = factor), width = 0.75, colour = "white", linewidth = 0.1,
       position = ggplot2::position_stack(reverse = TRUE)) +
-    ggplot2::geom_vline(xintercept = 0, colour = "#555555", linewidth = 0.2) +
+    zero_line() +
     ggplot2::geom_point(ggplot2::aes(total, shape = "total"), fill = "black", colour = "white",
       size = 1.6, stroke = 0.4, na.rm = TRUE) +
     ggplot2::facet_wrap(ggplot2::vars(panel), ncol = columns, scales = "free") +
@@ -135,13 +146,21 @@ stacked_panels <- function(parts, columns) {
     ggplot2::scale_fill_manual(name = NULL, values = colours, limits = levels,
       guide = ggplot2::guide_legend(order = 1, nrow = 1, override.aes = list(shape = NA))) +
     ggplot2::scale_shape_manual(name = NULL, values = c(total = 21)) +
-    ggplot2::labs(x = "contribution (log2 units)", y = NULL) +
-    picture_theme() +
+    ggplot2::labs(x = "contribution (log2 units)") +
+    value_theme() +
     ggplot2::theme(
-      axis.ticks.y = ggplot2::element_blank(), strip.text = ggplot2::element_blank(),
-      legend.key.size = ggplot2::unit(0.1, "in"), legend.margin = ggplot2::margin(0, 0, 0, 0),
-      panel.grid.major.x = ggplot2::element_line(colour = "#DDDDDD", linewidth = 0.2)
+      strip.text = ggplot2::element_blank(), legend.key.size = ggplot2::unit(0.1, "in"),
+      legend.margin = ggplot2::margin(0, 0, 0, 0)
     )
+}
+
+# `n` panels in lines of `columns`, each line a pair of pictures, which `draw` makes of the panels `i`:
+# one above the other, or `beside` each other.
+page_of_pairs <- function(n, columns, foot, draw, beside = FALSE) {
+  lines <- split(seq_len(n), (seq_len(n) - 1) %/% columns)
+  pieces <- lapply(unname(lines), function(i) lapply(draw(i), padded, length(i), columns))
+  patchwork::wrap_plots(unlist(pieces, recursive = FALSE), ncol = 1 + beside) +
+    patchwork::plot_annotation(caption = foot$caption, theme = picture_theme())
 }
 
 # A line of panels as wide as one of `columns`, though it has only `n`.

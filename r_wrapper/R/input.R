@@ -7,18 +7,13 @@ read_input <- function(x, cell_data, assay, keys, genes = NULL, hint = NULL) {
     stop(sprintf("`x` must have cells and genes, but has %d and %d.", ncol(counts), nrow(counts)), call. = FALSE)
   }
   data <- cell_data_of(x, cell_data)
-  cells <- colnames(counts)
-  for (what in c("cells", "genes")) {
-    if (is.null(if (what == "cells") cells else rownames(counts))) {
-      stop("`x` has no names of ", what, "; set ", if (what == "cells") "colnames" else "rownames", "(x).",
-           call. = FALSE)
-    }
-  }
+  if (is.null(colnames(counts))) stop("`x` has no names of cells; set colnames(x).", call. = FALSE)
+  if (is.null(rownames(counts))) stop("`x` has no names of genes; set rownames(x).", call. = FALSE)
   columns <- mapply(cell_column, keys, names(keys), MoreArgs = list(data = data, x = x), SIMPLIFY = FALSE)
   list(
     counts = plain_counts(counts),
     genes = rownames(counts),
-    cells = cells,
+    cells = colnames(counts),
     cell_data = stats::setNames(columns, keys),
     gene_data = gene_column(x, genes),
     assay = assay

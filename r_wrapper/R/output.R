@@ -114,7 +114,7 @@ simulate_counts <- function(n_cells = 2000, n_genes = 1000, n_populations = 4, p
                             library_size = 800, depth = NULL, inverse_dispersion = 3.3, seed = 0) {
   arguments <- as.list(environment())
   need_package("SingleCellExperiment", "Simulated counts", "BiocManager::install")
-  made <- simulated(mapply(plain_argument, arguments, names(arguments), SIMPLIFY = FALSE))
+  made <- simulated(plain_arguments(arguments))
   counts <- made$counts
   dimnames(counts) <- list(made$genes, made$cells)
   activity <- made$activity

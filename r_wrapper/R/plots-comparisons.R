@@ -41,12 +41,10 @@ plot_differential_expression <- function(de, group1 = NULL, group2 = NULL, n_lab
   if (is.null(de$within)) de$within <- ""
   wanted <- list(group1 = group1, group2 = group2)
   for (name in names(wanted)) {
-    if (is.null(wanted[[name]])) next
-    check_known(name, wanted[[name]], unique(as.character(de[[name]])))
-    de <- de[de[[name]] %in% wanted[[name]], ]
+    de <- de[de[[name]] %in% chosen(name, wanted[[name]], unique(as.character(de[[name]]))), ]
   }
-  split <- !is.null(contributions)
-  check_count("n_labels", n_labels, as.integer(split))
+  explained <- !is.null(contributions)
+  check_count("n_labels", n_labels, as.integer(explained))
   need_package("ggplot2", "Plots")
   id <- paste(de$within, de$group1, de$group2, sep = "\r")
   comparisons <- split(de, factor(id, unique(id)))
@@ -55,42 +53,37 @@ plot_differential_expression <- function(de, group1 = NULL, group2 = NULL, n_lab
   titles <- unname(vapply(drawn, function(rows) as.character(rows$group1[1]), ""))
   several_within <- length(unique(de$within)) > 1
   details <- unname(mapply(volcano_details, drawn, points, several_within))
+  several <- length(drawn) > 1
   foot <- caption(c(
-    if (split && length(drawn) > 1) {
+    if (explained && several) {
       "log2 fold change, group 1 over group 2 (across), against -log10 lfsr (up)"
     },
-    if (split) paste("bars: contributions of the factors to the change in mean log2 expression",
+    if (explained) paste("bars: contributions of the factors to the change in mean log2 expression",
       "(log2 units)"),
-    if (any(de$lfsr < .lfsr_floor, na.rm = TRUE)) "triangles: lfsr below 1e-12",
+    if (any(de$lfsr < .lfsr_floor, na.rm = TRUE)) paste("triangles: lfsr below", .lfsr_floor),
     if (length(comparisons) > length(drawn)) paste0("First ", .max_comparisons, " of ",
       length(comparisons), " comparisons: choose with `group1` and `group2`.")
   ))
-  if (!split) {
+  if (!explained) {
     volcanoes <- volcano_panels(points, titles, details, n_labels, panel_columns(length(points)))
     return(volcanoes + if (nzchar(foot$caption)) foot)
   }
   parts <- by_factor(contributions, drawn, points, n_labels)
   need_package("patchwork", "Contributions")
-  columns <- panel_columns(length(points), longest_name(unlist(lapply(parts, `[[`, "gene"))))
-  lines <- split(seq_along(points), (seq_along(points) - 1) %/% columns)
-  several <- length(points) > 1
-  pieces <- lapply(unname(lines), function(i) {
+  columns <- gene_columns(parts)
+  page <- page_of_pairs(length(parts), columns, foot, beside = !several, draw = function(i) {
     pair <- list(
       volcano_panels(points[i], titles[i], details[i], n_labels, columns),
       stacked_panels(parts[i], length(i))
     )
-    if (several) pair <- lapply(pair, `+`, ggplot2::labs(x = NULL, y = NULL)) # the caption has them
-    lapply(pair, padded, length(i), columns)
+    if (several) lapply(pair, `+`, ggplot2::labs(x = NULL, y = NULL)) else pair # the foot has them
   })
-  patchwork::wrap_plots(unlist(pieces, recursive = FALSE), ncol = if (several) 1 else 2) +
-    patchwork::plot_layout(guides = "collect") +
-    patchwork::plot_annotation(caption = foot$caption, theme = picture_theme()) &
-    ggplot2::theme(legend.position = "bottom")
+  page + patchwork::plot_layout(guides = "collect") & ggplot2::theme(legend.position = "bottom")
 }
 
 volcano_panels <- function(points, titles, details, n_labels, columns) {
   ggplot2::ggplot(bind_panels(points), ggplot2::aes(lfc, sureness)) +
-    ggplot2::geom_vline(xintercept = 0, colour = "#555555", linewidth = 0.2) +
+    zero_line() +
     ggplot2::geom_point(ggplot2::aes(colour = colour, shape = shape), size = 0.8) +
     ggplot2::geom_blank(data = bind_panels(lapply(points, volcano_frame))) +
     point_names(bind_panels(points), n_labels) +

@@ -88,8 +88,7 @@ elbo_limits <- function(elbo) {
 plot_loadings <- function(loadings, factors = NULL, n_genes = 10) {
   check_table("loadings", loadings, c("gene", "Z_1"), "get_loadings")
   every <- setdiff(names(loadings), "gene")
-  if (is.null(factors)) factors <- utils::head(every, 6)
-  check_known("factors", factors, every)
+  factors <- chosen("factors", factors, every, default = utils::head(every, 6))
   check_count("n_genes", n_genes, 1)
   need_package("ggplot2", "Plots")
   rows <- lapply(factors, function(factor) {

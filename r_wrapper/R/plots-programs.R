@@ -46,9 +46,7 @@ plot_programs <- function(loadings, programs = NULL, scores = NULL, embedding = 
     check_table("programs", programs, c(key, "called", "share", "padj"), "population_programs")
   }
   check_count("n_genes", n_genes, 1)
-  every <- unique(as.character(facts$population))
-  names <- if (is.null(populations)) every else populations
-  if (!is.null(populations)) check_known("populations", populations, every)
+  names <- chosen("populations", populations, unique(as.character(facts$population)))
   called <- facts[facts$population %in% names, ]
   if (!is.null(programs)) called <- called[called$called %in% TRUE, ]
   called <- called[!duplicated(called[key]), ]
@@ -61,19 +59,15 @@ plot_programs <- function(loadings, programs = NULL, scores = NULL, embedding = 
   activity <- program_activity(scores, embedding, paste0(called$population, "_", called$program))
   foot <- program_foot(called, names, !is.null(activity))
   rows <- program_genes(loadings, called, n_genes)
-  columns <- panel_columns(nrow(called), longest_name(unlist(lapply(rows, `[[`, "gene"))))
+  columns <- gene_columns(rows)
   if (is.null(activity)) return(program_panels(rows, called, columns) + foot)
   need_package("patchwork", "Activities")
-  lines <- split(seq_len(nrow(called)), (seq_len(nrow(called)) - 1) %/% columns)
-  pieces <- lapply(lines, function(i) {
-    pair <- list(
+  page_of_pairs(length(rows), columns, foot, function(i) {
+    list(
       program_panels(rows[i], called[i, ], length(i)),
       activity_panels(activity$at, activity$scores[i])
     )
-    lapply(pair, padded, length(i), columns)
   })
-  patchwork::wrap_plots(unlist(unname(pieces), recursive = FALSE), ncol = 1) +
-    patchwork::plot_annotation(caption = foot$caption, theme = picture_theme())
 }
 
 program_foot <- function(called, names, active) {

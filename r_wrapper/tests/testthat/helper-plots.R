@@ -9,7 +9,6 @@ labels_of_y <- function(plot, panel) {
 }
 # Genes of a panel from the top down.
 genes_of <- function(plot, panel) rev(labels_of_y(plot, panel))
-error <- function(expr) conditionMessage(expect_error(expr))
 of_geom <- function(plot, geom, which = 1) {
   layers <- Filter(function(i) inherits(plot$layers[[i]]$geom, geom), seq_along(plot$layers))
   ggplot2::layer_data(plot, layers[which])

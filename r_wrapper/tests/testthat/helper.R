@@ -3,8 +3,6 @@ skip_without_engine <- function() {
   skip_if_not(ready, paste("no engine:", attr(ready, "reason")))
 }
 
-skip_without <- function(package) skip_if_not_installed(package)
-
 # Small data and one fit of it, made once.
 made <- new.env()
 

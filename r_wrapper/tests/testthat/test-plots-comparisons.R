@@ -113,7 +113,7 @@ test_that("with contributions the picture is a patchwork of both, which draws al
 test_that("contributions that do not belong to the volcano are refused", {
   contributions <- contributions_table()
   wrong <- function(contributions, de = de_table(), ...) {
-    error(plot_differential_expression(de, contributions = contributions, ...))
+    error_of(plot_differential_expression(de, contributions = contributions, ...))
   }
   expect_equal(wrong(de_table()), refused("contributions", "differential_contributions",
     "lacks the columns 'factor', 'contribution'"))
@@ -165,17 +165,17 @@ test_that("associations within populations are facets, in their order", {
 })
 
 test_that("tables that are not of comparisons are refused", {
-  expect_match(error(plot_differential_expression(association_table())),
+  expect_match(error_of(plot_differential_expression(association_table())),
     "`differential_expression` returns")
-  expect_match(error(plot_association(de_table())), "`associate_factors` returns")
+  expect_match(error_of(plot_association(de_table())), "`associate_factors` returns")
 })
 
 test_that("wrong arguments of the comparisons are refused", {
-  expect_equal(error(plot_differential_expression(de_table(), group1 = "T")),
+  expect_equal(error_of(plot_differential_expression(de_table(), group1 = "T")),
     "`group1` names 'T', but the table has 'p', 'q'.")
   pair <- transform(de_table(), group2 = ifelse(group1 == "p", "x", "y"))
-  expect_equal(error(plot_differential_expression(pair, group1 = "p", group2 = "y")),
+  expect_equal(error_of(plot_differential_expression(pair, group1 = "p", group2 = "y")),
     "`group2` names 'y', but the table has 'x'.")
-  expect_equal(error(plot_differential_expression(de_table(), n_labels = -1)),
+  expect_equal(error_of(plot_differential_expression(de_table(), n_labels = -1)),
     "`n_labels` must be a whole number of at least 0, not -1.")
 })

@@ -63,21 +63,21 @@ test_that("factors without any loading are refused", {
 })
 
 test_that("what is no history and no loadings is refused", {
-  expect_equal(error(plot_history(history_table()[c("epoch", "elbo_validation")])),
+  expect_equal(error_of(plot_history(history_table()[c("epoch", "elbo_validation")])),
     refused("history", "get_history", "lacks the columns 'elbo_train', 'kl'"))
-  expect_equal(error(plot_history(history_table()[0, ])),
+  expect_equal(error_of(plot_history(history_table()[0, ])),
     refused("history", "get_history", "has no rows"))
-  expect_equal(error(plot_loadings(list(1))), refused("loadings", "get_loadings", "is a list"))
-  expect_equal(error(plot_loadings(loadings_table()[c("gene", "Z_2")])),
+  expect_equal(error_of(plot_loadings(list(1))), refused("loadings", "get_loadings", "is a list"))
+  expect_equal(error_of(plot_loadings(loadings_table()[c("gene", "Z_2")])),
     refused("loadings", "get_loadings", "lacks the column 'Z_1'"))
 })
 
 test_that("wrong arguments of the factors are refused", {
   loadings <- function(...) plot_loadings(loadings_table(), ...)
-  expect_equal(error(loadings(factors = "Z_7")),
+  expect_equal(error_of(loadings(factors = "Z_7")),
     "`factors` names 'Z_7', but the table has 'Z_1', 'Z_2', 'Z_3'.")
-  expect_equal(error(loadings(factors = 1)), "`factors` must be a character vector of names.")
-  expect_equal(error(loadings(factors = c("Z_1", "Z_1"))), "`factors` names 'Z_1' more than once.")
-  expect_equal(error(loadings(n_genes = 0)),
+  expect_equal(error_of(loadings(factors = 1)), "`factors` must be a character vector of names.")
+  expect_equal(error_of(loadings(factors = c("Z_1", "Z_1"))), "`factors` names 'Z_1' more than once.")
+  expect_equal(error_of(loadings(n_genes = 0)),
     "`n_genes` must be a whole number of at least 1, not 0.")
 })

@@ -86,36 +86,36 @@ test_that("a long foot is broken into lines", {
 
 test_that("tables that are not of programs are refused", {
   tables <- program_tables()
-  expect_match(error(plot_programs(tables$programs)),
+  expect_match(error_of(plot_programs(tables$programs)),
     "`population_loadings` returns, but it lacks the columns")
-  expect_match(error(plot_programs(tables$loadings, tables$loadings)),
+  expect_match(error_of(plot_programs(tables$loadings, tables$loadings)),
     "`population_programs` returns, but it lacks")
 })
 
 test_that("wrong arguments of the programs are refused", {
   tables <- program_tables()
   programs <- function(...) plot_programs(tables$loadings, tables$programs, ...)
-  expect_equal(error(programs(n_genes = 1.5)),
+  expect_equal(error_of(programs(n_genes = 1.5)),
     "`n_genes` must be a whole number of at least 1, not 1.5.")
-  expect_equal(error(programs(populations = "T")),
+  expect_equal(error_of(programs(populations = "T")),
     "`populations` names 'T', but the table has 'p', 'q', 'r'.")
 })
 
 test_that("tables that do not belong together are refused", {
   tables <- program_tables()
   programs <- function(...) plot_programs(tables$loadings, tables$programs, ...)
-  expect_equal(error(plot_programs(subset(tables$loadings, population != "p"), tables$programs)),
+  expect_equal(error_of(plot_programs(subset(tables$loadings, population != "p"), tables$programs)),
     paste("`loadings` has no genes for program 'own_1' of 'p': take `loadings` and `programs`",
       "from calls with the same arguments."))
   scores <- data.frame(cell = 1:4, p_own_1 = 1:4, q_own_1 = 1:4, q_own_2 = 1:4)
   together <- "`scores` and `embedding` must be given together, or neither."
-  expect_equal(error(programs(scores = scores)), together)
-  expect_equal(error(programs(embedding = matrix(0, 4, 2))), together)
-  expect_match(error(programs(scores = scores[1:2], embedding = matrix(0, 4, 2))),
+  expect_equal(error_of(programs(scores = scores)), together)
+  expect_equal(error_of(programs(embedding = matrix(0, 4, 2))), together)
+  expect_match(error_of(programs(scores = scores[1:2], embedding = matrix(0, 4, 2))),
     "`get_program_scores` returns, but it lacks the columns 'q_own_1', 'q_own_2'.")
   shape <- function(embedding) {
     sub(".*two coordinates for each of the 4 cells of `scores`, not ", "",
-      error(programs(scores = scores, embedding = embedding)))
+      error_of(programs(scores = scores, embedding = embedding)))
   }
   expect_equal(shape(matrix(0, 3, 2)), "3 x 2.")
   expect_equal(shape(1:4), "4 x 1.")
