@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import resource
 import subprocess
@@ -11,15 +12,82 @@ import textwrap
 import time
 import traceback
 from dataclasses import fields
+from html.parser import HTMLParser
 from pathlib import Path
 
+import anndata as ad
 import numpy as np
 import pandas as pd
+import pytest
 import scipy.sparse as sp
 
 import ldvae
 
 PACKAGE = str(Path(ldvae.__file__).parent)
+OLD = sorted((Path(__file__).parent / "data").glob("fit-*.safetensors"))  # a fit of each version, by age
+
+
+def sentence(error, call, *args, **kwargs):
+    """What a call that is refused says."""
+    with pytest.raises(error) as caught:
+        call(*args, **kwargs)
+    return str(caught.value)
+
+
+def same(first, second):
+    """Two trainings are the same to the last bit."""
+    one, two = first.model.state_dict(), second.model.state_dict()
+    assert one.keys() == two.keys()
+    for name in one:
+        assert np.array_equal(one[name], two[name]), name
+    for name in first.history:
+        assert np.array_equal(first.history[name], second.history[name]), name
+
+
+def annotated(**obs):
+    """Cells with these annotations, and one count each."""
+    n = len(next(iter(obs.values())))
+    return ad.AnnData(np.ones((n, 1)), obs=pd.DataFrame(obs, index=[f"c{i}" for i in range(n)]))
+
+
+def header_of(raw):
+    length = int.from_bytes(raw[:8], "little")
+    return json.loads(raw[8 : 8 + length]), raw[8 + length :]
+
+
+def with_header(header, body):
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + body
+
+
+class Reader(HTMLParser):
+    """Texts of headings and cells, kinds of tags, and attributes that a browser would follow."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.headings, self.rows, self.links = [], [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.links += [v for k, v in attrs if k in ("src", "href", "action", "srcset", "data")]
+        if tag not in ("meta", "img", "input"):
+            self.open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+        if tag == "h2":
+            self.headings.append("")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "td" in self.open or "th" in self.open:
+            self.rows[-1][-1] += data
+        elif "h2" in self.open:
+            self.headings[-1] += data
 
 
 def fingerprint(value, digest=None):

@@ -7,10 +7,10 @@ import inspect
 from pathlib import Path
 
 import pytest
+import test_files
 
 import ldvae
 import test_bad_input
-import test_files
 import test_hard_data
 import test_properties
 import test_side_effects

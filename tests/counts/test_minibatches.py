@@ -1,26 +1,25 @@
-"""Minibatches hold the rows they should, the sparse product is the dense one, and the design is centred."""
+"""Minibatches hold the rows they should, from memory or disk, and the sparse product is the dense one."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-import anndata as ad
 import numpy as np
-import pandas as pd
 import pytest
 import scipy.sparse as sp
 import torch
 from scipy.special import gammaln
 
-from ldvae.counts.design import design_columns, design_matrix
+from ldvae.counts import minibatches
 from ldvae.counts.minibatches import SparseCounts
+from ldvae.machine import sparse as store
+from ldvae.machine.sparse import Gathered
 
 RNG = np.random.default_rng(0)
 DENSE = RNG.poisson(0.7, (40, 15)).astype(np.float32)
-DENSE[7] = 0
-DENSE[:, 4] = 0
 LIBRARY = DENSE.sum(1) + 3.0
 DESIGN = RNG.normal(size=(40, 3)).astype(np.float32)
+MANY = RNG.poisson(0.4, (700, 30)).astype(np.float32)
 
 
 @pytest.fixture
@@ -99,72 +98,29 @@ def test_arrays_that_cannot_be_written_are_left_alone():
     assert np.array_equal(counts.minibatch(torch.arange(40)).dense.numpy(), DENSE)
 
 
-def cells(**obs):
-    n = len(next(iter(obs.values())))
-    return ad.AnnData(np.ones((n, 1)), obs=pd.DataFrame(obs, index=[f"c{i}" for i in range(n)]))
+def gathered(monkeypatch, share, step=100):
+    monkeypatch.setattr(store, "_SHARE", share)
+    found = Gathered(MANY.shape[1])
+    for start in range(0, len(MANY), step):
+        found.add(sp.csr_matrix(MANY[start : start + step]))
+    return found.matrix()
 
 
-def test_the_design_is_one_hot_and_numbers_centred_at_the_training_cells():
-    adata = cells(batch=["b", "a", "b", "b"], age=[1.0, 2, 3, 6], sex=["m", "f", "m", "f"])
-    columns = design_columns(adata, "batch", ["age", "sex"])
-    design = design_matrix(adata, columns)
-    assert design.dtype == np.float32 and design.shape == (4, 5)
-    assert np.allclose(design.mean(0), 0, atol=1e-7)
-    assert np.allclose(design[:, :2], [[-0.25, 0.25], [0.75, -0.75], [-0.25, 0.25], [-0.25, 0.25]])
-    age = adata.obs["age"].to_numpy()
-    assert np.allclose(design[:, 2], (age - 3) / age.std(), atol=1e-6)
-    assert np.allclose(design[:, 3:], [[-0.5, 0.5], [0.5, -0.5], [-0.5, 0.5], [0.5, -0.5]])
-
-
-def test_new_cells_get_the_design_of_the_training_cells():
-    training = cells(batch=["b", "a", "b", "c"], age=[1.0, 2, 3, 6])
-    columns = design_columns(training, "batch", "age")
-    assert np.allclose(design_matrix(training[[3, 0]].copy(), columns), design_matrix(training, columns)[[3, 0]])
-    few = cells(batch=["c", "a"], age=[6.0, 2.0])
-    assert np.allclose(design_matrix(few, columns), design_matrix(training, columns)[[3, 1]])
-
-
-def test_no_covariates_no_columns():
-    adata = cells(batch=["a", "b"])
-    assert design_columns(adata, None, ()) == [] and design_matrix(adata, []).shape == (2, 0)
-
-
-def test_a_number_as_batch_is_a_category_and_a_constant_is_harmless():
-    adata = cells(batch=[3, 1, 3], age=[5.0, 5.0, 5.0])
-    columns = design_columns(adata, "batch", ["age"])
-    assert columns[0]["levels"] == ["1", "3"]
-    design = design_matrix(adata, columns)
-    assert np.isfinite(design).all() and np.all(design[:, 2] == 0)
-
-
-def sentence(call, *args):
-    with pytest.raises(ValueError) as caught:
-        call(*args)
-    return str(caught.value)
-
-
-def test_design_errors():
-    adata = cells(batch=["b", "a", None], age=[1.0, np.nan, 2.0], sex=["m", "f", "m"])
-    assert sentence(design_columns, adata, "batch", ()) == (
-        "`batch_key`: 1 cells have no value of 'batch'; fill it in or remove them."
-    )
-    assert sentence(design_columns, adata, None, ["age"]) == (
-        "`covariate_keys`: 1 cells have no value of 'age'; fill it in or remove them."
-    )
-    assert sentence(design_columns, adata, "sex", ["sex"]) == "`covariate_keys` must not repeat the `batch_key` 'sex'."
-    assert sentence(design_columns, adata, None, ["site"]).startswith(
-        "`covariate_keys` must name a column of adata.obs"
-    )
-
-
-def test_new_cells_that_do_not_fit_the_design():
-    columns = design_columns(cells(batch=["b", "a"], age=[1.0, 2.0]), "batch", ["age"])
-    assert sentence(design_matrix, cells(batch=["b", "z"], age=[1.0, 2.0]), columns) == (
-        "the column 'batch' has levels that the fit has not seen ('z'); known are 'a', 'b'."
-    )
-    assert sentence(design_matrix, cells(batch=["b", None], age=[1.0, 2.0]), columns) == (
-        "1 cells have no value of 'batch'; fill it in or remove them."
-    )
-    wanted = "the column 'age' must hold finite numbers, as it did in the fit."
-    assert sentence(design_matrix, cells(batch=["b", "a"], age=[1.0, np.inf]), columns) == wanted
-    assert sentence(design_matrix, cells(batch=["b", "a"], age=["x", "y"]), columns) == wanted
+@pytest.mark.parametrize("at_once", [24, 2048])
+def test_an_epoch_from_disk_visits_every_cell_once(monkeypatch, at_once):
+    monkeypatch.setattr(minibatches, "_RUN", 16)
+    monkeypatch.setattr(minibatches, "_RUNS", 4)
+    monkeypatch.setattr(minibatches, "_AT_ONCE", at_once)
+    design = np.arange(700, dtype=np.float32)[:, None]
+    counts = SparseCounts(gathered(monkeypatch, 0.0), MANY.sum(1) + 1, design, torch.device("cpu"))
+    rows = torch.arange(0, 700, 2)
+    generator = torch.Generator().manual_seed(0)
+    batches = list(counts.epoch(rows, 24, generator))
+    assert len(batches) == len(rows) // 24
+    seen = np.concatenate([b.design[:, 0].numpy() for b in batches]).astype(int)
+    assert len(set(seen)) == len(seen) and set(seen) <= set(rows.tolist())
+    for batch in batches:
+        assert np.array_equal(batch.dense.numpy(), MANY[batch.design[:, 0].numpy().astype(int)])
+        assert batch.design[:, 0].std() > 50  # of cells from here and there
+    again = np.concatenate([b.design[:, 0].numpy() for b in counts.epoch(rows, 24, generator)]).astype(int)
+    assert not np.array_equal(seen, again)

@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from ldvae.counts.labels import Labels, read_cells, read_labels, read_values
+from ldvae.counts.labels import read_cells, read_labels, read_values
 from ldvae.counts.reader import _block_to_csr, read_counts
+from support import sentence
 
 N_CELLS, N_GENES = 30, 12
 DENSE = np.random.default_rng(0).poisson(1.5, (N_CELLS, N_GENES))
-DENSE[:, 3] += 1  # no empty cell
 
 
 def adata_of(x, **kwargs):
@@ -29,12 +29,6 @@ def check(found, dense=DENSE):
     assert np.array_equal(found.matrix.toarray(), dense)
 
 
-def sentence(error, call, *args, **kwargs):
-    with pytest.raises(error) as caught:
-        call(*args, **kwargs)
-    return str(caught.value)
-
-
 def parts_of(x):
     """Copies of the arrays that a matrix is made of."""
     arrays = (x.data, x.indices, x.indptr) if sp.issparse(x) else (x,)
@@ -42,6 +36,8 @@ def parts_of(x):
 
 
 CONTAINERS = {"dense": np.ascontiguousarray, "fortran": np.asfortranarray, "csr": sp.csr_matrix, "csc": sp.csc_matrix}
+
+
 if not ad.__version__.startswith("0.10."):  # which does not take them
     CONTAINERS |= {"csr_array": sp.csr_array, "csc_array": sp.csc_array}
 
@@ -363,68 +359,3 @@ def test_size_factors_must_be_positive_numbers(values):
     assert sentence(ValueError, read_counts, adata, size_factor_key="size") == (
         "`size_factor_key` must name a column of positive numbers, which 'size' is not."
     )
-
-
-def test_columns_that_are_not_there():
-    adata = adata_of(DENSE)
-    adata.obs["donor"] = "d"
-    assert sentence(ValueError, read_labels, adata, "batch", "batch_key") == (
-        "`batch_key` must name a column of adata.obs ('donor'), not 'batch'."
-    )
-    assert sentence(TypeError, read_values, adata, 3, "key") == (
-        "`key` must be the name of a column of adata.obs, not 3."
-    )
-
-
-def labels_of(values):
-    adata = adata_of(DENSE[: len(values)])
-    adata.obs["label"] = values
-    return read_labels(adata, "label", "groupby")
-
-
-def test_labels_drop_unused_levels_and_mark_missing_ones():
-    found = labels_of(pd.Categorical(["b", "a", None, "b"], categories=["c", "b", "a"]))
-    assert found.levels == ["b", "a"] and found.codes.tolist() == [0, 1, -1, 0] and found.codes.dtype == np.int64
-
-
-@pytest.mark.parametrize(
-    ("values", "levels", "codes"),
-    [
-        (["y", "x", None, "y"], ["x", "y"], [1, 0, -1, 1]),
-        (["y", "x", np.nan, "y"], ["x", "y"], [1, 0, -1, 1]),
-        ([10, 9, 10, 9], ["9", "10"], [1, 0, 1, 0]),
-        ([True, False, True, True], ["False", "True"], [1, 0, 1, 1]),
-        (pd.array(["y", "x", pd.NA, "y"], dtype="string"), ["x", "y"], [1, 0, -1, 1]),
-    ],
-)
-def test_labels_of_other_types(values, levels, codes):
-    found = labels_of(values)
-    assert found.levels == levels and found.codes.tolist() == codes
-
-
-def test_a_column_without_labels():
-    adata = adata_of(DENSE)
-    adata.obs["label"] = pd.Categorical([None] * N_CELLS, categories=["a"])
-    assert sentence(ValueError, read_labels, adata, "label", "groupby") == (
-        "`groupby`: the column 'label' has no labels."
-    )
-
-
-def test_rows_of_labels():
-    labels = Labels("k", ["a", "b"], np.array([0, 1, -1, 1]))
-    assert labels.where(1).tolist() == [1, 3] and labels.where(0).tolist() == [0]
-    part = labels.take(np.array([3, 2]))
-    assert part.codes.tolist() == [1, -1] and part.levels == ["a", "b"] and part.key == "k"
-
-
-def test_values_are_numbers_or_labels():
-    adata = adata_of(DENSE[:3])
-    adata.obs["int"] = [1, 2, 3]
-    adata.obs["nullable"] = pd.array([1, None, 3], dtype="Int64")
-    adata.obs["flag"] = [True, False, True]
-    adata.obs["text"] = ["a", "b", "a"]
-    found = read_values(adata, "int", "key")
-    assert found.tolist() == [1.0, 2.0, 3.0] and found.dtype == np.float64
-    assert np.array_equal(read_values(adata, "nullable", "key"), [1, np.nan, 3], equal_nan=True)
-    assert read_values(adata, "flag", "key").levels == ["False", "True"]
-    assert read_values(adata, "text", "key").codes.tolist() == [0, 1, 0]

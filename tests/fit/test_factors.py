@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 import scipy.sparse as sp
 import statsmodels.api as sm
 import torch
 
-from ldvae import fit_ldvae, get_factors, get_loadings_uncertainty, simulate_counts
+from ldvae import fit_ldvae, get_factors
 from ldvae.counts.minibatches import SparseCounts
 from ldvae.fit import factors
 from ldvae.fit.canonical import canonical_basis
@@ -170,16 +169,6 @@ def test_inactive_factors_have_no_uncertainty():
     assert np.isfinite(found["loadings_std"][:, 0]).all()
 
 
-@pytest.fixture(scope="module")
-def two_factors():
-    """Two populations and one program that both share: two directions in which cells differ."""
-    adata = simulate_counts(
-        n_cells=1000, n_genes=200, n_populations=2, null_populations=[0, 1], n_shared=1, program_size=40, n_batches=1,
-        seed=3,
-    )  # fmt: skip
-    return adata, fit_ldvae(adata, n_latent=10, n_hidden=64, max_epochs=40, progress=False, device="cpu")
-
-
 def test_about_as_many_factors_are_active_as_were_planted(two_factors):
     table = get_factors(two_factors[1])
     assert table["active"].sum() in (2, 3)
@@ -196,20 +185,3 @@ def test_the_planted_program_and_its_genes_are_found(two_factors):
     lfsr = fit.factors["loadings_lfsr"][:, best]
     called, planted_genes = lfsr < 0.05, np.abs(truth) > 0
     assert (called & planted_genes).sum() > 0.6 * planted_genes.sum()
-
-
-def test_the_table_of_factors(fit):
-    table = get_factors(fit)
-    assert list(table.columns) == ["factor", "variance_explained", "kl", "n_genes", "active"]
-    assert table["factor"].tolist() == [f"Z_{k}" for k in range(1, 7)]
-    assert table["variance_explained"].sum() == pytest.approx(1)
-    n_active = int(table["active"].sum())
-    assert table["active"].tolist() == [True] * n_active + [False] * (6 - n_active) and n_active > 0
-    assert (np.diff(table["variance_explained"][:n_active]) <= 0).all()
-    told = (table["n_genes"] >= factors._GENES) & (table["kl"] > 0.1)
-    assert told[:n_active].all() and not told[n_active:].any()
-    long = get_loadings_uncertainty(fit)
-    counted = long[long["lfsr"] < 0.05].groupby("factor").size().reindex(table["factor"][:n_active], fill_value=0)
-    pd.testing.assert_series_equal(
-        counted.reset_index(drop=True), table["n_genes"][:n_active], check_names=False, check_dtype=False
-    )

@@ -18,7 +18,6 @@ import ldvae
 from ldvae.counts.minibatches import SparseCounts
 from ldvae.counts.reader import read_counts
 from ldvae.machine import processes as distributed
-from ldvae.machine.device import pick_device
 from ldvae.model.config import LIKELIHOODS, Config
 from ldvae.model.network import LDVAE
 from support import PACKAGE, child
@@ -37,12 +36,16 @@ DATA = """
                     early_stopping=False, progress=False)
     folder, rank, counts._PROBE = sys.argv[1], int(os.environ.get("RANK", 0)), 10
 """
+
+
 CASES = {
     "memory": {"size_factor_key": "size"},
     "backed": {"genes": [f"G{i}" for i in range(40)]},
     "disk": {"gene_likelihood": "zinb"},
     "few cells": {"batch_size": 8, "max_epochs": 2, "decoder": "nonlinear"},
 }
+
+
 FITS = f"""
     convert, read = counts._block_to_csr, []
     counts._block_to_csr = lambda block, where: read.append(block.shape[0]) or convert(block, where)
@@ -57,6 +60,8 @@ FITS = f"""
         np.savez(f"{{folder}}/{{name}}.{{rank}}.npz", **arrays)
         read.clear()
 """
+
+
 REFUSED = """
     other = adata.copy()
     other.X[:50] = other.X[50:100]
@@ -68,6 +73,8 @@ REFUSED = """
             sentences.append(str(error))
     open(f"{folder}/refused.{rank}.json", "w").write(json.dumps(sentences))
 """
+
+
 # The second process ends itself in the fourth epoch, before which the first has written the checkpoint of the third.
 # The first ignores the signal by which torchrun ends what is left of a job, so that it surely has the time to say why.
 KILLED = """
@@ -83,9 +90,13 @@ KILLED = """
     train._held_out_elbo, train._SAVE_EVERY = killed, -1.0
     ldvae.fit_ldvae(adata, checkpoint=folder + "/state", **settings)
 """
+
+
 CONTINUED = """
     ldvae.save_fit(ldvae.fit_ldvae(adata, checkpoint=folder + "/state", **settings), folder + "/continued.fit")
 """
+
+
 WHOLE = """
     ldvae.save_fit(ldvae.fit_ldvae(adata, **settings), folder + "/whole.fit")
 """
@@ -195,24 +206,6 @@ def test_a_job_without_checkpoint_says_what_would_have_helped():
     assert str(caught.value) == (
         "process 1 of 2 cannot go on, since another one ended or cannot be reached (Connection closed by peer "
         "[::1]:9); start the job again: with a `checkpoint` that would continue from the last one written."
-    )
-
-
-def test_each_process_takes_the_gpu_of_its_number(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert pick_device("cuda") == torch.device("cuda")
-    for name, value in {"RANK": "5", "WORLD_SIZE": "8", "MASTER_ADDR": "here", "MASTER_PORT": "1"}.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("LOCAL_RANK", "1")
-    assert pick_device("auto") == pick_device("cuda") == torch.device("cuda:1")
-    assert pick_device("cuda:0") == torch.device("cuda:0") and pick_device("cpu") == torch.device("cpu")
-    monkeypatch.setenv("LOCAL_RANK", "2")
-    with pytest.raises(ValueError) as caught:
-        pick_device("auto")
-    assert str(caught.value) == (
-        "torchrun started more processes on this machine than its 2 CUDA devices; start one for each, or set `device` "
-        "to 'cpu'."
     )
 
 

@@ -11,18 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
-import torch
 
 import ldvae
-from ldvae.counts import minibatches as data
-from ldvae.counts.minibatches import SparseCounts
 from ldvae.counts.reader import read_counts
 from ldvae.machine import sparse as store
 from ldvae.machine.sparse import Gathered, on_disk, row_blocks, sums_of_rows
 
 RNG = np.random.default_rng(0)
 DENSE = RNG.poisson(0.4, (700, 30)).astype(np.float32)
-DENSE[5] = 0
 
 
 def gathered(monkeypatch, share, step=100):
@@ -88,26 +84,6 @@ def test_sums_of_rows_are_the_product(monkeypatch):
     monkeypatch.setattr(store, "_ENTRIES", 500)
     weight = RNG.normal(size=(700, 3))
     np.testing.assert_allclose(sums_of_rows(sp.csr_matrix(DENSE), weight), weight.T @ DENSE, rtol=1e-6, atol=1e-9)
-
-
-@pytest.mark.parametrize("at_once", [24, 2048])
-def test_an_epoch_from_disk_visits_every_cell_once(monkeypatch, at_once):
-    monkeypatch.setattr(data, "_RUN", 16)
-    monkeypatch.setattr(data, "_RUNS", 4)
-    monkeypatch.setattr(data, "_AT_ONCE", at_once)
-    design = np.arange(700, dtype=np.float32)[:, None]
-    counts = SparseCounts(gathered(monkeypatch, 0.0), DENSE.sum(1) + 1, design, torch.device("cpu"))
-    rows = torch.arange(0, 700, 2)
-    generator = torch.Generator().manual_seed(0)
-    batches = list(counts.epoch(rows, 24, generator))
-    assert len(batches) == len(rows) // 24
-    seen = np.concatenate([b.design[:, 0].numpy() for b in batches]).astype(int)
-    assert len(set(seen)) == len(seen) and set(seen) <= set(rows.tolist())
-    for batch in batches:
-        assert np.array_equal(batch.dense.numpy(), DENSE[batch.design[:, 0].numpy().astype(int)])
-        assert batch.design[:, 0].std() > 50  # of cells from here and there
-    again = np.concatenate([b.design[:, 0].numpy() for b in counts.epoch(rows, 24, generator)]).astype(int)
-    assert not np.array_equal(seen, again)
 
 
 def test_a_fit_from_disk_answers_like_one_from_memory(simulated, settings, tmp_path, small_memory):

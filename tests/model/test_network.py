@@ -10,7 +10,6 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from ldvae import fit_ldvae
 from ldvae.counts.minibatches import SparseCounts
 from ldvae.model.config import Config
 from ldvae.model.network import LDVAE
@@ -144,18 +143,3 @@ def test_dispersions_stay_within_their_bounds():
     with torch.no_grad():
         model.log_dispersion.copy_(torch.linspace(-50, 50, 20))
     assert model.log_theta.min().item() == -5 and model.log_theta.max().item() == 7
-
-
-def test_training_neither_uses_nor_changes_the_global_random_state(simulated, settings):
-    few = settings | {"max_epochs": 2}
-    fits = []
-    for seed in (1, 2):
-        torch.manual_seed(seed)
-        np.random.seed(seed)  # noqa: NPY002
-        before_torch, before_numpy = torch.get_rng_state(), np.random.get_state()  # noqa: NPY002
-        fits.append(fit_ldvae(simulated, **few))
-        assert torch.equal(torch.get_rng_state(), before_torch)
-        after_numpy = np.random.get_state()  # noqa: NPY002
-        assert np.array_equal(before_numpy[1], after_numpy[1]) and before_numpy[2:] == after_numpy[2:]
-    assert np.array_equal(fits[0].latent_mean, fits[1].latent_mean)
-    assert np.array_equal(fits[0].factors["loadings_lfsr"], fits[1].factors["loadings_lfsr"])

@@ -11,7 +11,6 @@ from torch.distributions import Normal, kl_divergence
 
 from ldvae.counts.minibatches import SparseCounts
 from ldvae.model.config import LIKELIHOODS
-from ldvae.model.link import log_expression
 from ldvae.model.objective import kl_normal, kl_shrinkage, log_likelihood
 
 N_CELLS, N_GENES = 23, 17
@@ -182,13 +181,6 @@ def test_the_gradient_through_the_softmax_sums_to_zero_in_each_cell():
     own = single(logits, log_theta, zero_logit)
     of_logits(*own, batch, "nb", True).backward()
     assert own[0].grad.sum(1).abs().max() < 1e-4 * own[0].grad.abs().max()
-
-
-def test_log_expression():
-    logits = torch.tensor([[1.0, 2.0, 9.0]])
-    assert log_expression(logits, True).exp().sum().item() == pytest.approx(1, abs=1e-6)
-    assert torch.allclose(log_expression(logits, True), torch.log_softmax(logits, -1))
-    assert log_expression(logits, False).tolist() == [[1.0, 2.0, 5.0]]  # exp(5) is beyond any share of a library
 
 
 def test_kl_normal_is_torchs():

@@ -11,7 +11,6 @@ import torch
 from scipy.stats import kstest
 
 from ldvae.programs.activities import as_tensor, features, information_and_gradient, weighted_mean
-from ldvae.programs.evidence import VarianceTest
 from ldvae.programs.local import N_FOLDS, Local
 
 
@@ -234,15 +233,6 @@ def test_variance_test_sees_a_planted_program():
     test = b.variance_test(a.learn(None, 0))
     assert test.pvalue < 1e-6
     assert test.excess > 0.3
-
-
-def test_variance_tests_of_halves_combine():
-    assert VarianceTest(1.0, 0.0).pvalue == 1.0
-    both = VarianceTest.combine([VarianceTest(1.5, 30.0), VarianceTest(0.9, 90.0)])
-    assert both.df == 120
-    assert both.ratio == pytest.approx((1.5 * 30 + 0.9 * 90) / 120)
-    none = VarianceTest.combine([VarianceTest(1.0, 0.0), VarianceTest(1.0, 0.0)])
-    assert (none.ratio, none.pvalue) == (1.0, 1.0)
 
 
 def test_nothing_to_learn_is_no_program():

@@ -1,4 +1,4 @@
-"""Shared programs: joint diagonalisation of planted matrices; how many are found, where, and with which genes."""
+"""Shared programs: how many are found, where, and with which genes."""
 
 from __future__ import annotations
 
@@ -8,39 +8,8 @@ import pytest
 from ldvae import fit_ldvae, simulate_counts
 from ldvae.counts.labels import read_labels
 from ldvae.fit.posterior import read_data
-from ldvae.programs.local import Local
-from ldvae.programs.population import Population
 from ldvae.programs.setting import prepare
 from ldvae.programs.shared import agreement, candidate_programs
-from ldvae.stats.rotations import joint_diagonalizer
-
-
-def test_joint_diagonalizer_finds_the_planted_rotation():
-    rng = np.random.default_rng(0)
-    rotation, _ = np.linalg.qr(rng.normal(size=(6, 6)))
-    values = rng.gamma(2, 1, size=(4, 6))
-    found = joint_diagonalizer(np.stack([rotation @ np.diag(v) @ rotation.T for v in values]))
-    np.testing.assert_allclose(found.T @ found, np.eye(6), atol=1e-10)
-    match = np.abs(rotation.T @ found)
-    np.testing.assert_allclose(np.sort(match, 0)[-1], 1, atol=1e-6)
-    assert sorted(match.argmax(0)) == list(range(6))  # a permutation: no axis twice
-
-
-def test_joint_diagonalizer_lowers_what_cannot_vanish():
-    rng = np.random.default_rng(1)
-    rotation, _ = np.linalg.qr(rng.normal(size=(5, 5)))
-    noise = 0.05 * rng.normal(size=(4, 5, 5))
-    matrices = np.stack([rotation @ np.diag(v) @ rotation.T for v in rng.gamma(2, 1, size=(4, 5))]) + noise
-    matrices = (matrices + matrices.transpose(0, 2, 1)) / 2
-
-    def off(r):
-        turned = r.T @ matrices @ r
-        return (turned**2).sum() - (np.einsum("mii->mi", turned) ** 2).sum()
-
-    found = joint_diagonalizer(matrices)
-    assert off(found) <= off(rotation)
-    turns = [np.linalg.qr(found + 0.05 * rng.normal(size=(5, 5)))[0] for _ in range(20)]
-    assert off(found) < min(off(turn) for turn in turns)
 
 
 def test_candidates_separate_programs_of_different_variance():
@@ -85,15 +54,6 @@ def test_agreement_is_the_correlation_of_true_slopes():
     assert agreement(first, noise, 0) == 0.0
     seen = np.where(np.arange(4000)[:, None] < 5, 1.0, 0.0)
     assert agreement(first, (first[0], seen), 0) == 0.0
-
-
-def test_sample_of_a_population_is_seeded():
-    x = np.random.default_rng(0).poisson(3.0, (50, 12)).astype(np.float32)
-    p = Population("P", np.arange(50), np.arange(12), Local.build(x, np.zeros_like(x), np.full(12, 5.0), None))
-    assert p.sample(60, 0) is p.local
-    assert len(p.sample(20, 0).x) == 20
-    assert np.array_equal(p.sample(20, 0).x, p.sample(20, 0).x)
-    assert not np.array_equal(p.sample(20, 0).x, p.sample(20, 1).x)
 
 
 # Each was once missed, or found in the wrong populations, when directions of noise were candidates.

@@ -10,7 +10,6 @@ import re
 import shutil
 import subprocess
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -19,85 +18,14 @@ import pytest
 from PIL import Image
 
 import ldvae
-from ldvae.plots import comparisons as plots_groups
 from ldvae.report import sections as answers
-from ldvae.report.page import Section, page, table
-
-NAMES = {"P0": "<b>&\"'</b>", "P1": "</script><script>alert(1)</script>", "P2": "plain"}
-
-
-@pytest.fixture(scope="module")
-def cells():
-    """The treatment has an effect that six samples are enough to see."""
-    cells = ldvae.simulate_counts(
-        n_cells=600, n_genes=150, n_populations=3, program_size=15, n_identity=20, n_samples=6, treatment_effect=2.5,
-        seed=1,
-    )  # fmt: skip
-    cells.obs["label"] = cells.obs["population"].astype(str).map(NAMES)
-    return cells
+from pictures import NAMES
+from support import sentence
 
 
 @pytest.fixture(scope="module")
 def fit(cells, settings):
     return ldvae.fit_ldvae(cells, **settings)
-
-
-@pytest.fixture(scope="module")
-def volcanoes():
-    """The tables that the report draws, as (de, contributions)."""
-    return []
-
-
-@pytest.fixture(scope="module")
-def written(fit, cells, tmp_path_factory, volcanoes):
-    path = tmp_path_factory.mktemp("report") / "report.html"
-    at = np.random.default_rng(0).normal(size=(cells.n_obs, 2))
-
-    def plot(de, *, contributions=None):
-        volcanoes.append((de, contributions))
-        return ldvae.plot_differential_expression(de, contributions=contributions)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plots_groups, "plot_differential_expression", plot)
-        ldvae.write_report(
-            fit, cells, groupby="label", path=path, key="treatment", sample_key="sample", embedding=at, n_genes=3
-        )
-    return path
-
-
-class Reader(HTMLParser):
-    """Texts of headings and cells, kinds of tags, and attributes that a browser would follow."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.tags, self.headings, self.rows, self.links = [], [], [], [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.links += [v for k, v in attrs if k in ("src", "href", "action", "srcset", "data")]
-        if tag not in ("meta", "img", "input"):
-            self.open.append(tag)
-        if tag == "tr":
-            self.rows.append([])
-        if tag in ("td", "th"):
-            self.rows[-1].append("")
-        if tag == "h2":
-            self.headings.append("")
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if "td" in self.open or "th" in self.open:
-            self.rows[-1][-1] += data
-        elif "h2" in self.open:
-            self.headings[-1] += data
-
-
-@pytest.fixture(scope="module")
-def read(written):
-    return Reader(written.read_text(encoding="utf-8"))
 
 
 def test_one_file_that_needs_no_other(written, read):
@@ -228,12 +156,6 @@ def test_what_has_no_answer_says_why(fit, cells, tmp_path):
     assert "fewer than 30 cells are left out" in text and "the unit is the cell" in text
 
 
-def sentence(error, fit, cells, **arguments):
-    with pytest.raises(error) as caught:
-        ldvae.write_report(fit, cells, **arguments)
-    return str(caught.value)
-
-
 def test_wrong_arguments_get_a_sentence_before_anything_is_written(fit, cells, tmp_path):
     path, by = tmp_path / "x.html", dict(groupby="label", path=tmp_path / "x.html")
     wanted = "must name a column of adata.obs"
@@ -261,15 +183,3 @@ def test_without_matplotlib_there_is_a_sentence_and_no_file(tmp_path):
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=path)
     assert found.stderr.strip().endswith("ImportError: Plots need matplotlib: pip install 'ldvae[plot]'.")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_tables_show_numbers_shortly_and_missing_ones_as_a_dash():
-    frame = pd.DataFrame({"x": [1e-7, np.nan], "n": [12345, 2], "called": [True, False], "gene": ["A&B", ""]})
-    rows = Reader(table(frame)).rows
-    assert rows == [["x", "n", "called", "gene"], ["1e-07", "12345", "yes", "A&B"], ["–", "2", "no", ""]]
-    assert table(frame[:0]) == "<p>No rows.</p>"
-
-
-def test_titles_are_escaped():
-    text = page("<i>", "a & b", [Section("<u>", "<s>", [])])
-    assert {"i", "u", "s"}.isdisjoint(Reader(text).tags) and "a &amp; b" in text

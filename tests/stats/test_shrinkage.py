@@ -1,4 +1,4 @@
-"""Shrinkage: planted truth, numerical integration, invariances; adjusted p-values against statsmodels."""
+"""Shrinkage: planted truth, numerical integration, invariances."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ import pytest
 from scipy.integrate import quad
 from scipy.optimize import minimize
 from scipy.stats import norm
-from statsmodels.stats.multitest import multipletests
 
-from ldvae.stats.shrinkage import _grid, _likelihood, _mixture_weights, _posterior, ash, weighted_median
-from ldvae.stats.testing import bh, posterior_fdr
+from ldvae.stats.shrinkage import _grid, _likelihood, _mixture_weights, _posterior, ash
 
 
 def draw(seed: int, n: int = 2000, pi0: float = 0.9, shape: str = "normal") -> tuple[np.ndarray, ...]:
@@ -200,86 +198,3 @@ def test_null_penalty_makes_it_more_cautious_and_is_checked():
     assert ash(estimate, std, null_penalty=50).pi0 > ash(estimate, std, null_penalty=1).pi0
     with pytest.raises(ValueError, match=r"`null_penalty` must be a number at least 1, not 0\.5"):
         ash(estimate, std, null_penalty=0.5)
-
-
-def test_weighted_median_is_the_median_of_repeated_values():
-    rng = np.random.default_rng(0)
-    for n in (1, 2, 3, 10, 11):
-        values, weights = rng.normal(size=n), rng.integers(1, 6, n)
-        expected = np.median(np.repeat(values, weights))
-        assert weighted_median(values, weights) == pytest.approx(expected)
-        assert weighted_median(-values, weights) == pytest.approx(-expected)
-        assert weighted_median(values, 0.1 * weights) == pytest.approx(expected)
-
-
-def test_weighted_median_sees_an_even_split_in_spite_of_rounding():
-    assert np.cumsum(np.full(10, 0.1))[-1] < 1.0
-    assert weighted_median(np.arange(10.0), np.full(10, 0.1)) == 4.5
-
-
-def test_weighted_median_works_on_rows_and_leaves_out_what_has_no_weight():
-    rng = np.random.default_rng(1)
-    values, weights = rng.normal(size=(5, 4, 9)), rng.random((5, 4, 9))
-    rows = weighted_median(values, weights)
-    assert rows.shape == (5, 4)
-    assert rows[2, 3] == weighted_median(values[2, 3], weights[2, 3])
-    assert weighted_median([1.0, 2.0, 3.0, np.nan, 9.0, 9.0, np.inf], [1, 1, 1, 5, 0, np.nan, 7]) == 2.0
-    assert np.isnan(weighted_median([np.nan, 1.0], [1.0, 0.0]))
-    assert np.isnan(weighted_median(np.zeros(0), np.zeros(0)))
-
-
-def test_weighted_median_ignores_a_few_large_effects():
-    truth, estimate, std = draw(9, shape="positive", pi0=0.8)
-    assert abs(weighted_median(estimate, 1 / std**2)) < 0.05 < np.average(truth)
-
-
-@pytest.mark.parametrize("n", [1, 2, 50])
-def test_bh_agrees_with_statsmodels(n):
-    p = np.random.default_rng(n).random(n) ** 3
-    np.testing.assert_allclose(bh(p), multipletests(p, method="fdr_bh")[1])
-
-
-def test_bh_ignores_missing_ones_and_keeps_ties():
-    p = np.array([0.01, np.nan, 0.01, 0.5, 0.03, np.nan])
-    expected = multipletests(p[np.isfinite(p)], method="fdr_bh")[1]
-    np.testing.assert_allclose(bh(p)[np.isfinite(p)], expected)
-    assert np.isnan(bh(p)[[1, 5]]).all()
-    assert bh(p)[0] == bh(p)[2]
-    assert bh(np.zeros(0)).shape == (0,)
-    assert np.isnan(bh(np.full(2, np.nan))).all()
-
-
-def brute_force_calls(probability: np.ndarray, target: float) -> np.ndarray:
-    """The largest set {p >= threshold} whose mean of 1 - p is within the target."""
-    best = np.zeros(probability.shape, dtype=bool)
-    for threshold in probability[np.isfinite(probability)]:
-        called = probability >= threshold
-        if np.mean(1 - probability[called]) <= target + 1e-12 and called.sum() > best.sum():
-            best = called
-    return best
-
-
-def test_posterior_fdr_calls_as_many_as_allowed():
-    rng = np.random.default_rng(0)
-    for target in (0.0, 0.01, 0.05, 0.2, 1.0):
-        p = np.round(rng.beta(2, 0.3, 200), 2)  # with ties
-        p[::17] = np.nan
-        np.testing.assert_array_equal(posterior_fdr(p, target), brute_force_calls(p, target))
-
-
-def test_posterior_fdr_keeps_its_promise_when_the_probabilities_are_right():
-    rng = np.random.default_rng(1)
-    p = rng.beta(0.5, 0.5, 100_000)
-    right = rng.random(p.size) < p
-    assert (~right)[posterior_fdr(p, 0.05)].mean() == pytest.approx(0.05, abs=0.005)
-
-
-def test_posterior_fdr_treats_ties_alike_in_any_order():
-    p = np.array([0.99, 0.9, 0.9, 0.9, 0.9, 0.2])
-    called = posterior_fdr(p, 0.06)  # two of the four would fit
-    assert called.tolist() == [True, False, False, False, False, False]
-    assert posterior_fdr(np.full(7, 0.95), 0.05).all()
-    assert not posterior_fdr(np.full(3, np.nan), 0.05).any()
-    assert posterior_fdr(np.zeros(0), 0.05).shape == (0,)
-    with pytest.raises(ValueError, match="`target` must be a number at least 0 and at most 1, not 5"):
-        posterior_fdr(p, 5)

@@ -1,0 +1,72 @@
+"""Rotations find planted ones, and none nearby is better."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from statsmodels.multivariate.factor_rotation import rotate_factors
+
+from ldvae.stats.rotations import joint_diagonalizer, varimax
+
+N_CELLS, N_GENES, K = 400, 120, 5
+
+
+def planted(seed=0, n_factors=K):
+    """Sparse loadings of decreasing strength and skewed scores."""
+    rng = np.random.default_rng(seed)
+    loadings = rng.normal(size=(N_GENES, n_factors)) * (rng.random((N_GENES, n_factors)) < 0.2)
+    return loadings * np.linspace(2, 1, n_factors), rng.normal(size=(N_CELLS, n_factors)) + 1
+
+
+def criterion(loadings):
+    """Kaiser's: variance of the squared loadings, summed over columns."""
+    return (loadings**2).var(0).sum()
+
+
+def test_varimax_is_orthogonal_and_raises_its_criterion():
+    loadings = planted()[0] @ np.linalg.qr(np.random.default_rng(0).normal(size=(K, K)))[0]
+    rotation = varimax(loadings)
+    assert np.allclose(rotation.T @ rotation, np.eye(K), atol=1e-10)
+    assert criterion(loadings @ rotation) > criterion(loadings) * 1.5
+    rng = np.random.default_rng(1)
+    for _ in range(50):  # no rotation nearby is better
+        skew = rng.normal(0, 0.02, (K, K))
+        near = np.linalg.qr(np.eye(K) + skew - skew.T)[0]
+        assert criterion(loadings @ rotation @ near) <= criterion(loadings @ rotation) * (1 + 1e-9)
+
+
+def test_varimax_is_statsmodels_varimax():
+    turn = np.linalg.qr(np.random.default_rng(2).normal(size=(K, K)))[0]
+    loadings = planted()[0] @ turn + np.random.default_rng(3).normal(0, 0.05, (N_GENES, K))
+    found, (wanted, _) = loadings @ varimax(loadings), rotate_factors(loadings, "varimax")
+    assert criterion(found) == pytest.approx(criterion(wanted), rel=1e-4)
+    correlation = np.abs(np.corrcoef(found.T, wanted.T)[:K, K:])
+    assert (correlation.max(0) > 0.9999).all()
+
+
+def test_joint_diagonalizer_finds_the_planted_rotation():
+    rng = np.random.default_rng(0)
+    rotation, _ = np.linalg.qr(rng.normal(size=(6, 6)))
+    values = rng.gamma(2, 1, size=(4, 6))
+    found = joint_diagonalizer(np.stack([rotation @ np.diag(v) @ rotation.T for v in values]))
+    np.testing.assert_allclose(found.T @ found, np.eye(6), atol=1e-10)
+    match = np.abs(rotation.T @ found)
+    np.testing.assert_allclose(np.sort(match, 0)[-1], 1, atol=1e-6)
+    assert sorted(match.argmax(0)) == list(range(6))  # a permutation: no axis twice
+
+
+def test_joint_diagonalizer_lowers_what_cannot_vanish():
+    rng = np.random.default_rng(1)
+    rotation, _ = np.linalg.qr(rng.normal(size=(5, 5)))
+    noise = 0.05 * rng.normal(size=(4, 5, 5))
+    matrices = np.stack([rotation @ np.diag(v) @ rotation.T for v in rng.gamma(2, 1, size=(4, 5))]) + noise
+    matrices = (matrices + matrices.transpose(0, 2, 1)) / 2
+
+    def off(r):
+        turned = r.T @ matrices @ r
+        return (turned**2).sum() - (np.einsum("mii->mi", turned) ** 2).sum()
+
+    found = joint_diagonalizer(matrices)
+    assert off(found) <= off(rotation)
+    turns = [np.linalg.qr(found + 0.05 * rng.normal(size=(5, 5)))[0] for _ in range(20)]
+    assert off(found) < min(off(turn) for turn in turns)
