@@ -109,7 +109,7 @@ def test_contributions_of_a_nonlinear_decoder_follow_the_path(three):
     _, adata, _ = three
     fit = fitted(adata, decoder="nonlinear", batch_key="batch")
     table = differential_contributions(fit, adata, groupby="group", group1="P1", group2="P2")
-    model, share = rebuild(fit), fit.config.covariates[0]["share"]
+    model, share = rebuild(fit), fit.config.batch.share
     ends = [fit.latent_mean[adata.obs["group"] == name].mean(0) for name in ("P1", "P2")]
     at_end = []
     for z in ends:

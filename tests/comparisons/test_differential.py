@@ -8,10 +8,8 @@ import pytest
 import scipy.sparse as sp
 
 from ldvae import differential_expression
-from ldvae.comparisons.differential import _posterior
+from ldvae.comparisons.differential import Settings, _posterior
 from planted import fitted, simulate_groups
-
-# --- planted truth and nulls -----------------------------------------------------------------------------------------
 
 
 def test_planted_changes_are_found_and_false_calls_are_as_few_as_promised(three):
@@ -88,9 +86,6 @@ def test_donors_are_the_replicates_where_samples_are_named():
     assert table["is_de"].sum() < 30
 
 
-# --- identities ------------------------------------------------------------------------------------------------------
-
-
 def test_turning_the_comparison_round_turns_the_signs(three):
     fit, adata, _ = three
     there = differential_expression(fit, adata, groupby="group", group1="P0", group2="P2")
@@ -122,6 +117,8 @@ def test_delta_zero_does_not_call_the_change_that_most_genes_share():
     """In shares of a library most genes give way a little to those that go up; that is no change of theirs."""
     rng = np.random.default_rng(0)
     change = np.where(np.arange(500) < 25, 1.0, -0.05)
-    found = _posterior(change + rng.normal(0, 0.02, 500), np.full(500, 0.02), delta=0.0, fdr_target=0.05)
+    found = _posterior(
+        change + rng.normal(0, 0.02, 500), np.full(500, 0.02), Settings("mean", 0.0, True, 0.05, 5000, 0)
+    )
     assert found["is_de"][:25].all() and found["is_de"][25:].sum() <= 3  # a share of the calls may be false
     np.testing.assert_allclose(found["proba_de"], 1 - found["lfsr"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from ldvae.comparisons import moments as moments_module
 from ldvae.comparisons.differential import contrast
 from ldvae.comparisons.moments import Moments, moments, pool
 from ldvae.comparisons.plan import plan_comparisons
@@ -68,7 +67,7 @@ def test_a_subset_of_the_cells_is_decoded_with_little_loss(three, monkeypatch):
     cells = read_data(fit, adata)
     codes = adata.obs["group"].cat.codes.to_numpy()
     whole = moments(rebuild(fit), cells, codes, 3, True, 0)
-    monkeypatch.setattr(moments_module, "_CELLS_DECODED", 150)
+    monkeypatch.setattr("ldvae.comparisons.moments.CELLS_DECODED", 150)
     part = moments(rebuild(fit), cells, codes, 3, True, 0)
     a, b = (contrast(pool(m, np.array([0])), pool(m, np.array([2]))) for m in (whole, part))
     enough = np.minimum(whole.sums["count"][0], whole.sums["count"][2]) > 50

@@ -23,7 +23,7 @@ def test_pairs_of_cells_agree_with_plain_arrays(three):
     adjusted = compare_pairs(
         rebuild(fit), cells, *rows, delta=0.25, batch_correction=True, n_samples=600, rng=np.random.default_rng(3)
     )
-    rng, share, rho, level = np.random.default_rng(3), np.array(fit.config.covariates[0]["share"]), [], []
+    rng, share, rho, level = np.random.default_rng(3), np.array(fit.config.batch.share), [], []
     for chosen_from in rows:
         chosen = rng.choice(chosen_from, 600)
         z = cells.mean[chosen] + np.sqrt(cells.variance[chosen]) * rng.standard_normal((600, 6))
@@ -44,7 +44,7 @@ def test_blocks_of_genes_change_nothing(three, monkeypatch):
     fit, adata, _ = three
     arguments = dict(groupby="group", group1="P0", group2="P1", estimand="cell", n_samples=200)
     whole = differential_expression(fit, adata, **arguments)
-    monkeypatch.setattr("ldvae.comparisons.pairs._BLOCK", 200 * 37)
+    monkeypatch.setattr("ldvae.comparisons.pairs.AT_A_TIME", 200 * 37)
     blocks = differential_expression(fit, adata, **arguments)
     for table in (whole, blocks):  # log odds move by unequal steps, as probabilities by equal ones
         table["bayes_factor"] = expit(table["bayes_factor"])

@@ -55,9 +55,6 @@ def test_cells_without_a_label_take_no_part(three):
     )
 
 
-# --- what is refused -------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

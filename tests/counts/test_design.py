@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 import numpy as np
+import pytest
 
 from ldvae.counts.design import Category, Number, covariate_of, design_matrix, read_covariates
 from support import annotated, sentence

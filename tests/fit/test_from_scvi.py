@@ -20,7 +20,7 @@ from ldvae.fit.posterior import read_data, rebuild
 from ldvae.fit.record import check_fit
 from ldvae.model.link import log_expression
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "data"
 
 
 @pytest.fixture(scope="module", params=["linear", "nonlinear"])
@@ -64,7 +64,7 @@ def test_some_of_the_cells_get_the_same_posterior(saved):
 def test_covariates_are_centred_over_the_cells(saved):
     fit, adata, _ = saved
     assert np.abs(read_data(fit, adata).design.mean(0)).max() < 1e-6
-    assert fit.config.covariates[0]["key"] == "lane" and fit.config.covariates[0]["levels"] == ["1", "3", "5"]
+    assert fit.config.covariates[0].key == "lane" and fit.config.covariates[0].levels == ["1", "3", "5"]
 
 
 def test_it_survives_a_file_and_answers(saved, tmp_path):

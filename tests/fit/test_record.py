@@ -24,7 +24,6 @@ from ldvae import (
     load_fit,
     save_fit,
 )
-from ldvae.fit import record as fit_module
 from ldvae.machine.files import write_arrays
 from ldvae.model.config import Config
 from support import (
@@ -177,7 +176,7 @@ def test_every_setting_is_looked_at():
         "decoder", "loadings_prior", "closed", "layer", "batch_key", "size_factor_key", "size_factor_scale",
         "covariates", "encoder", "lib_size",
     }  # fmt: skip
-    assert not fit_module._is_config(replace(Config(n_genes=1), size_factor_scale="x"))
+    assert not is_valid(replace(Config(n_genes=1), size_factor_scale="x"))
 
 
 def test_files_with_hundreds_of_mutations_are_refused_or_whole(tmp_path, raw):

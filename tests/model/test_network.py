@@ -10,12 +10,13 @@ import pytest
 import scipy.sparse as sp
 import torch
 
+from ldvae.counts.design import Category, Number
 from ldvae.counts.minibatches import SparseCounts
 from ldvae.model.config import Config
 from ldvae.model.network import LDVAE
 from ldvae.model.objective import kl_normal, kl_shrinkage, log_likelihood
 
-COVARIATES = [{"key": "batch", "levels": ["a", "b"], "share": [0.5, 0.5]}, {"key": "age", "mean": 0.0, "std": 1.0}]
+COVARIATES = [Category("batch", ["a", "b"], [0.5, 0.5]), Number("age", 0.0, 1.0)]
 BASE = Config(n_genes=20, n_latent=4, n_hidden=8, covariates=COVARIATES)
 
 

@@ -20,6 +20,7 @@ from pictures import (
     de_table,
     drawn,
     legible,
+    marked,
     overlapping,
     texts,
     titles,

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from ldvae import fit_ldvae, population_loadings, population_programs
-from ldvae.programs.deviation import _amplitude, _center, deviation_programs
-from ldvae.programs.specific import own_programs
+from ldvae.programs.deviation import _amplitude, _expected, deviation_programs
+from ldvae.programs.specific import specific_programs
 from planted import loading, population, r_with, setting, simulate_programs
 
 SETTINGS = dict(n_latent=15, max_epochs=12, progress=False, device="cpu")
@@ -49,7 +49,7 @@ def test_an_own_program_is_not_deviation():
         own[np.flatnonzero(common)[:5]] = 0.8
         populations.append(population(i, f"P{i}", np.stack([common, own], 1), n=400))
     found = setting(populations, common)
-    for own in ([], own_programs(found, 1)):
+    for own in ([], specific_programs(found, 1)):
         n_false.append(sum(p.n_genes for p in deviation_programs(found, own, None)))
     assert n_false[0] > 3
     assert n_false[1] <= 1
@@ -58,18 +58,18 @@ def test_an_own_program_is_not_deviation():
 def test_reference_of_a_deviation():
     rng = np.random.default_rng(0)
     slopes, weights = rng.normal(size=(5, 30)), rng.uniform(50, 100, size=(5, 30))
-    center, _ = _center(slopes[0], np.vstack([slopes[1], slopes[1], slopes[1], slopes[4] + 9]), weights[:4])
-    np.testing.assert_allclose(center, slopes[1])  # one that differs is outvoted
-    center, precision = _center(slopes[0], slopes[1:3], weights[1:3])
+    expected, _ = _expected(slopes[0], np.vstack([slopes[1], slopes[1], slopes[1], slopes[4] + 9]), weights[:4])
+    np.testing.assert_allclose(expected, slopes[1])  # one that differs is outvoted
+    expected, precision = _expected(slopes[0], slopes[1:3], weights[1:3])
     nearer = np.abs(slopes[0] - slopes[1:3]).argmin(0)
-    np.testing.assert_allclose(center, slopes[1:3][nearer, range(30)])
+    np.testing.assert_allclose(expected, slopes[1:3][nearer, range(30)])
     np.testing.assert_allclose(precision, weights[1:3][nearer, range(30)])
-    center, precision = _center(slopes[0], slopes[1:2], weights[1:2])
-    np.testing.assert_allclose((center, precision), (slopes[1], weights[1]))
+    expected, precision = _expected(slopes[0], slopes[1:2], weights[1:2])
+    np.testing.assert_allclose((expected, precision), (slopes[1], weights[1]))
     # equal normals: the spread promised is at least the true one
     draws = rng.normal(size=(6, 20_000))
-    center, precision = _center(np.zeros(20_000), draws, np.ones_like(draws))
-    assert center.var() <= 1 / precision[0] <= 2.5 * center.var()
+    expected, precision = _expected(np.zeros(20_000), draws, np.ones_like(draws))
+    assert expected.var() <= 1 / precision[0] <= 2.5 * expected.var()
 
 
 def test_amplitude_ignores_genes_that_changed():

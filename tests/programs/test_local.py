@@ -230,7 +230,7 @@ def test_variance_test_sees_a_planted_program():
     loading = program(1)
     local, _ = draw(9, loading[:, None], n=200, base=BASE)
     a, b = local.cells(np.arange(100)), local.cells(np.arange(100, 200))
-    test = b.variance_test(a.learn(None, 0))
+    test = b.variance_test(a.learn(0))
     assert test.pvalue < 1e-6
     assert test.excess > 0.3
 
@@ -244,7 +244,7 @@ def test_nothing_to_learn_is_no_program():
 def test_donors_take_their_differences_out():
     donors = np.arange(400) % 4
     with_donors, _ = draw(11, None, n=400, base=BASE, donors=donors)
-    without = replace(with_donors, groups=None)._centred()
+    without = replace(with_donors, samples=None)._centred()
     pvalues = []
     for local in (with_donors, without):
         a, b = local.cells(np.arange(200)), local.cells(np.arange(200, 400))
