@@ -60,6 +60,13 @@ def with_header(header, body):
     return len(text).to_bytes(8, "little") + text + body
 
 
+LABELS = {
+    "P0": "<b>&\"'</b>",
+    "P1": "</script><script>alert(1)</script>",
+    "P2": "plain",
+}  # of populations, to be escaped
+
+
 class Reader(HTMLParser):
     """Texts of headings and cells, kinds of tags, and attributes that a browser would follow."""
 

@@ -5,12 +5,9 @@ from __future__ import annotations
 import inspect
 import re
 
-import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
-import scipy.sparse as sp
-from scipy import stats
 
 import ldvae
 from ldvae import (
@@ -29,7 +26,6 @@ from ldvae import (
     get_program_scores,
     population_loadings,
     population_programs,
-    top_genes,
 )
 from ldvae.tables import COLUMNS
 
@@ -40,8 +36,8 @@ SIGNATURES = {
     "decoder='linear', loadings_prior='ard', max_epochs=None, batch_size=None, learning_rate=0.01, "
     "validation_size=0.1, early_stopping=True, checkpoint=None, seed=0, device='auto', progress=True)",
     "get_history": "(fit)",
-    "get_latent": "(fit, adata=None)",
-    "get_loadings": "(fit)",
+    "get_latent": "(fit, adata=None, *, inactive=False)",
+    "get_loadings": "(fit, *, inactive=False)",
     "get_loadings_uncertainty": "(fit)",
     "get_factors": "(fit)",
     "population_loadings": "(fit, adata, *, groupby, kind='specific', reference=None, sample_key=None, n_programs=3, "
@@ -154,246 +150,6 @@ def test_no_function_changes_the_object(fit, simulated, tables):
     assert set(simulated.obsm) == {"activity"} and not simulated.varm and set(simulated.uns) == {"truth"}
 
 
-def test_latent_scores_have_unit_variance_with_their_uncertainty(fit):
-    scores = get_latent(fit)
-    assert list(scores.columns) == ["cell", *(f"Z_{k}" for k in range(1, 7))]
-    assert scores["cell"].tolist() == fit.cells.tolist()
-    values, rotation = scores.iloc[:, 1:].to_numpy(), fit.factors["rotation"]
-    assert np.allclose(values.mean(0), 0, atol=1e-5)
-    total = values.var(0, ddof=1) + (fit.latent_variance @ rotation**2).mean(0)
-    assert np.allclose(total, 1, atol=1e-4)
-
-
-def test_loadings_times_scores_are_the_decoded_expression_less_the_noise_of_loadings(fit, simulated):
-    scores, loadings = get_latent(fit).iloc[:, 1:].to_numpy(), get_loadings(fit)
-    assert list(loadings.columns) == ["gene", *(f"Z_{k}" for k in range(1, 7))]
-    assert loadings["gene"].tolist() == fit.genes.tolist()
-    log2 = (fit.latent_mean - fit.latent_mean.mean(0)) @ fit.weights["loadings"].T / np.log(2)
-    shrunk = scores @ loadings.iloc[:, 1:].to_numpy().T
-    log2, shrunk = (v - v.mean(1, keepdims=True) for v in (log2, shrunk))  # the softmax forgets what all genes share
-    assert np.corrcoef(shrunk.ravel(), log2.ravel())[0, 1] > 0.98
-    assert np.polyfit(log2.ravel(), shrunk.ravel(), 1)[0] == pytest.approx(1, abs=0.1)
-
-
-def test_uncertainty_is_the_long_form_of_the_active_loadings(fit):
-    long, loadings = get_loadings_uncertainty(fit), get_loadings(fit).set_index("gene")
-    active = get_factors(fit).query("active")["factor"].tolist()
-    assert long["factor"].unique().tolist() == active and len(long) == 150 * len(active)
-    for factor, rows in long.groupby("factor"):
-        assert rows.set_index("gene")["loading"].equals(loadings[factor].rename("loading"))
-    assert (long["std"] > 0).all() and long["lfsr"].between(0, 1).all()
-
-
-def test_history_is_nats_per_cell(fit):
-    history = get_history(fit)
-    assert history["epoch"].tolist() == list(range(1, 16))
-    assert np.allclose(history["elbo_train"], history["reconstruction"] - history["kl"])
-
-
-def test_top_genes_of_a_wide_table(fit):
-    loadings = get_loadings(fit)
-    found = top_genes(loadings, n=4)
-    assert list(found.columns) == ["gene", "factor", "loading"] and len(found) == 24
-    for factor in loadings.columns[1:]:
-        rows = found[found["factor"] == factor]
-        order = loadings[factor].abs().sort_values(ascending=False).index[:4]
-        assert rows["gene"].tolist() == loadings["gene"][order].tolist()
-        assert rows["loading"].tolist() == loadings[factor][order].tolist()
-
-
-def test_top_genes_of_a_long_table():
-    long = pd.DataFrame(
-        {"population": list("aaabbb"), "program": "P", "gene": list("uvwuvw"), "loading": [1, -3, 2.0, -1, 0.5, 2]}
-    )
-    found = top_genes(long, n=2)
-    assert found["gene"].tolist() == ["v", "w", "w", "u"] and found["population"].tolist() == list("aabb")
-    assert isinstance(found.index, pd.RangeIndex) and list(found.columns) == list(long.columns)
-    assert len(top_genes(long, n=10.0)) == 6
-
-
-def test_expression_is_the_average_of_the_decoder_at_the_average_batch(fit, simulated):
-    found = get_expression(fit, simulated, genes=["G3", "G1"], n_samples=2000, library_size=100)
-    assert found["gene"].tolist() == ["G3"] * 600 + ["G1"] * 600
-    assert found["cell"].tolist() == fit.cells.tolist() * 2
-    rng, w = np.random.default_rng(5), fit.weights
-    wanted = np.zeros((600, 2))
-    for _ in range(2000):
-        z = fit.latent_mean + np.sqrt(fit.latent_variance) * rng.standard_normal(fit.latent_mean.shape)
-        rho = np.exp(z @ w["loadings"].T + w["intercept"])
-        wanted += 100 * (rho / rho.sum(1, keepdims=True))[:, [3, 1]] / 2000
-    assert np.allclose(found["expression"], wanted.T.ravel(), rtol=0.05)
-
-
-def test_expression_follows_the_counts(fit, simulated):
-    total = np.asarray(simulated.X.sum(0)).ravel()
-    genes = simulated.var_names[np.argsort(-total)[:20]].tolist()
-    found = get_expression(fit, simulated, genes=genes).pivot(index="gene", columns="cell", values="expression")
-    counts = pd.DataFrame(simulated.X.toarray(), simulated.obs_names, simulated.var_names)[genes]
-    share = 1e4 * counts.sum() / simulated.X.sum()
-    error = np.abs(found.mean(axis=1)[genes] / share - 1)
-    assert error.median() < 0.1 and error.max() < 0.3  # after a few epochs only
-
-
-def test_same_seed_same_expression(fit, simulated):
-    one, two, other = (get_expression(fit, simulated, genes="G1", n_samples=1, seed=s)["expression"] for s in (0, 0, 1))
-    assert one.equals(two) and not one.equals(other)
-
-
-def test_add_ldvae_returns_a_changed_copy(fit, simulated):
-    cells = simulated[100:200].copy()
-    found = add_ldvae(cells, fit)
-    active = get_factors(fit).query("active")["factor"].tolist()
-    assert found is not cells and "X_ldvae" not in cells.obsm
-    assert np.allclose(found.obsm["X_ldvae"], get_latent(fit)[active].to_numpy()[100:200], atol=1e-3)
-    assert np.array_equal(found.varm["ldvae_loadings"], get_loadings(fit)[active].to_numpy())
-    assert found.uns["ldvae"]["factors"].tolist() == active
-    assert np.allclose(found.uns["ldvae"]["variance_explained"], get_factors(fit)["variance_explained"][: len(active)])
-    assert (found.X != cells.X).nnz == 0
-
-
-def test_add_ldvae_survives_a_file_and_marks_genes_that_were_not_modelled(simulated, settings, tmp_path):
-    genes = ["G7", "G5", *(f"G{j}" for j in range(20, 80))]
-    fit = fit_ldvae(simulated, genes=genes, **settings)
-    found = add_ldvae(simulated, fit)
-    loadings = get_loadings(fit).set_index("gene")[list(found.uns["ldvae"]["factors"])]
-    kept = found.var_names.isin(genes)
-    assert kept.sum() == 62 and np.isnan(found.varm["ldvae_loadings"][~kept]).all()
-    assert np.array_equal(found.varm["ldvae_loadings"][kept], loadings.loc[found.var_names[kept]].to_numpy())
-    found.write_h5ad(tmp_path / "x.h5ad")
-    again = ad.read_h5ad(tmp_path / "x.h5ad")
-    assert np.array_equal(again.obsm["X_ldvae"], found.obsm["X_ldvae"])
-    assert again.uns["ldvae"]["decoder"] == "linear"
-
-
-def test_add_ldvae_reads_a_backed_file(fit, simulated, tmp_path):
-    simulated.write_h5ad(tmp_path / "x.h5ad")
-    backed = ad.read_h5ad(tmp_path / "x.h5ad", backed="r")
-    try:
-        found = add_ldvae(backed, fit)
-        assert not found.isbacked and backed.isbacked and "X_ldvae" not in backed.obsm
-        assert np.allclose(found.obsm["X_ldvae"], add_ldvae(simulated, fit).obsm["X_ldvae"])
-    finally:
-        backed.file.close()
-
-
-def test_cells_in_a_zarr_store_are_those_in_memory(fit, simulated, tmp_path):
-    zarr = pytest.importorskip("zarr")
-    simulated.write_zarr(tmp_path / "x.zarr")
-    read = ad.read_zarr(tmp_path / "x.zarr")
-    stored = ad.io.sparse_dataset(zarr.open(str(tmp_path / "x.zarr"), mode="r")["X"])
-    wanted = add_ldvae(simulated, fit)
-    for cells in (read, ad.AnnData(stored, read.obs, read.var)):
-        found = add_ldvae(cells, fit)
-        assert np.array_equal(found.obsm["X_ldvae"], wanted.obsm["X_ldvae"])
-        assert np.array_equal(found.X.toarray(), simulated.X.toarray()) and "X_ldvae" not in cells.obsm
-        de = differential_expression(fit, cells, groupby="population")
-        pd.testing.assert_frame_equal(de, differential_expression(fit, simulated, groupby="population"))
-
-
-def test_add_ldvae_takes_program_scores_along_by_name(fit, simulated):
-    scores = get_program_scores(fit, simulated, groupby="population", kind="between")
-    found = add_ldvae(simulated, fit, scores=scores.sample(frac=1, random_state=0))
-    for column in scores.columns[1:]:
-        assert found.obs[column].tolist() == scores[column].tolist()
-    with pytest.raises(TypeError, match=r"^`scores` must be the table that get_program_scores returns\.$"):
-        add_ldvae(simulated, fit, scores=scores.drop(columns="cell"))
-    with pytest.raises(ValueError, match=r"^`scores` lacks 597 of the 600 cells of `adata`\.$"):
-        add_ldvae(simulated, fit, scores=scores[:3])
-
-
-def test_association_without_samples_is_that_of_the_scores(fit, simulated):
-    found = associate_factors(fit, simulated, key="population")
-    assert set(found["unit"]) == {"cells"} and set(found["within"]) == {"all"}
-    scores, mine = get_latent(fit), (simulated.obs["population"] == "P1").to_numpy()
-    row = found[(found["factor"] == "Z_1") & (found["level"] == "P1")].iloc[0]
-    effect = scores["Z_1"][mine].mean() - scores["Z_1"][~mine].mean()
-    assert row["effect"] == pytest.approx(effect, rel=1e-6)
-    auc = stats.mannwhitneyu(scores["Z_1"][mine], scores["Z_1"][~mine]).statistic / (mine.sum() * (~mine).sum())
-    assert row["auc"] == pytest.approx(auc, abs=1e-9)
-    assert row["n_cells"] == mine.sum()
-
-
-def test_association_finds_populations_and_the_treatment_by_samples(fit, simulated):
-    groups = associate_factors(fit, simulated, key="population")
-    assert (groups.loc[groups["factor"] == "all", "pval"] < 1e-10).all()
-    found = associate_factors(fit, simulated, key="treatment", sample_key="sample", within="population")
-    assert set(found["within"]) == {"P0", "P1", "P2"} and set(found["unit"]) == {"samples"}
-    assert (found["n_samples"] == 6).all() and set(found["level"]) == {"treated"}
-    shuffled = simulated.copy()
-    shuffled.obs["coin"] = np.random.default_rng(0).choice(["a", "b"], 600)
-    null = associate_factors(fit, shuffled, key="coin")
-    assert null["pval"].min() > 1e-3
-
-
-def test_between_loadings_find_planted_markers(tables, simulated):
-    truth = simulated.uns["truth"]["identity"]
-    for p in range(3):
-        own = tables["population_loadings"].query(f"population == 'P{p}'").set_index("gene")["loading"]
-        contrast = pd.Series(truth[p] - np.delete(truth, p, 0).mean(0), simulated.var_names)[own.index]
-        assert np.corrcoef(own, contrast)[0, 1] > 0.7
-
-
-def test_program_scores_are_one_column_per_called_program(fit, simulated):
-    programs = population_programs(fit, simulated, groupby="population", kind="between").query("called")
-    scores = get_program_scores(fit, simulated, groupby="population", kind="between")
-    assert list(scores.columns) == ["cell", *(programs["population"] + "_" + programs["program"])]
-    assert scores["cell"].tolist() == fit.cells.tolist() and len(scores.columns) > 1
-    with pytest.raises(ValueError, match=r"`kind` must be 'between', 'within' or 'specific' for scores"):
-        get_program_scores(fit, simulated, groupby="population", kind="deviation")
-
-
-FIT_ERRORS = [
-    (dict(n_latent=0), "`n_latent` must be a whole number of at least 1 and at most 1000, not 0."),
-    (dict(n_hidden=2.5), "`n_hidden` must be a whole number of at least 1, not 2.5."),
-    (dict(n_layers=-1), "`n_layers` must be a whole number of at least 1 and at most 20, not -1."),
-    (dict(dropout_rate=1.0), "`dropout_rate` must be a number at least 0 and less than 1, not 1."),
-    (dict(gene_likelihood="normal"), "`gene_likelihood` must be one of 'nb', 'zinb', 'poisson', not 'normal'."),
-    (dict(latent_distribution="lognormal"), "`latent_distribution` must be one of 'normal', 'ln', not 'lognormal'."),
-    (dict(decoder="mlp"), "`decoder` must be one of 'linear', 'nonlinear', not 'mlp'."),
-    (dict(loadings_prior=None), "`loadings_prior` must be one of 'ard', 'none', not None."),
-    (dict(max_epochs=0), "`max_epochs` must be a whole number of at least 1 and at most 1000000, not 0."),
-    (dict(batch_size=1), "`batch_size` must be a whole number of at least 2, not 1."),
-    (dict(learning_rate=0), "`learning_rate` must be a number more than 0 and at most 1, not 0."),
-    (dict(validation_size=0.95), "`validation_size` must be a number at least 0 and at most 0.9, not 0.95."),
-    (dict(early_stopping="yes"), "`early_stopping` must be True or False, not 'yes'."),
-    (dict(progress=1), "`progress` must be True or False, not 1."),
-    (dict(seed=-1), "`seed` must be a whole number of at least 0 and at most 4294967295, not -1."),
-    (dict(device="tpu"), "`device` must be 'auto', 'cpu', 'cuda' or 'cuda:0', not 'tpu'."),
-    (dict(batch_key="lane"), "`batch_key` must name a column of adata.obs ('population', 'batch', 'sample', "
-     "'treatment'), not 'lane'."),
-    (dict(covariate_keys=["batch"], batch_key="batch"), "`covariate_keys` must not repeat the `batch_key` 'batch'."),
-    (dict(genes=["G1", "X"]), "1 of 2 genes are not in `adata`: 'X'."),
-    (dict(layer="counts"), "`layer` must be a layer of `adata`, which has none, not 'counts'."),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("kwargs", "message"), FIT_ERRORS)
-def test_fit_says_what_is_wrong(simulated, kwargs, message):
-    with pytest.raises((ValueError, TypeError)) as caught:
-        fit_ldvae(simulated, **{"max_epochs": 1, "progress": False} | kwargs)
-    assert str(caught.value) == message
-
-
-def test_fit_needs_cells_to_train_on(simulated):
-    with pytest.raises(ValueError) as caught:
-        fit_ldvae(simulated[:2].copy(), progress=False)
-    assert str(caught.value) == (
-        "`adata` must have more cells to train on than 2; lower `validation_size` or add cells."
-    )
-
-
-def test_a_few_cells_are_enough_to_run(simulated):
-    fit = fit_ldvae(simulated[:5].copy(), max_epochs=2, n_latent=2, progress=False, device="cpu")
-    assert np.isfinite(fit.latent_mean).all() and len(get_factors(fit)) == 2
-
-
-def test_numbers_may_come_as_r_writes_them(simulated, settings):
-    few = settings | {"max_epochs": 1}
-    floats = {k: float(v) if type(v) is int else v for k, v in few.items()}
-    one, two = fit_ldvae(simulated, **few), fit_ldvae(simulated, seed=0.0, n_layers=1.0, **floats)
-    assert one.config == two.config and np.array_equal(one.latent_mean, two.latent_mean)
-
-
 @pytest.mark.parametrize("latent_distribution", ["normal", "ln"])
 @pytest.mark.parametrize("gene_likelihood", ["nb", "zinb", "poisson"])
 @pytest.mark.parametrize("decoder", ["linear", "nonlinear"])
@@ -452,19 +208,3 @@ def test_questions_say_what_is_wrong(fit, simulated, function, kwargs, message):
     with pytest.raises((ValueError, TypeError)) as caught:
         function(fit, simulated, **kwargs)
     assert str(caught.value) == message
-
-
-def test_top_genes_says_what_is_wrong(fit):
-    with pytest.raises(TypeError) as caught:
-        top_genes(fit)
-    assert str(caught.value) == (
-        "`loadings` must be a table of get_loadings, get_loadings_uncertainty or population_loadings."
-    )
-    with pytest.raises(ValueError, match="`n` must be a whole number of at least 1, not 0"):
-        top_genes(get_loadings(fit), n=0)
-
-
-def test_cells_without_counts_of_the_modelled_genes_can_be_encoded(fit, simulated):
-    new = simulated[:3].copy()
-    new.X = sp.csr_matrix(np.eye(3, 150))
-    assert np.isfinite(get_latent(fit, new).iloc[:, 1:]).all(axis=None)

@@ -7,7 +7,6 @@ import inspect
 from pathlib import Path
 
 import pytest
-import test_files
 
 import ldvae
 import test_bad_input
@@ -20,12 +19,12 @@ PAGE = (HERE.parent / "docs" / "reliability.md").read_text(encoding="utf-8")
 
 
 def length(path, name):
-    """Of a list in a file that cannot be imported here."""
+    """Of a list or dict in a file that cannot be imported here."""
     (found,) = [
         node.value for node in ast.parse(path.read_text(encoding="utf-8")).body
         if isinstance(node, ast.Assign) and node.targets[0].id == name
     ]  # fmt: skip
-    return len(found.elts)
+    return len(found.keys if isinstance(found, ast.Dict) else found.elts)
 
 
 def number_of_tests(module):
@@ -51,7 +50,8 @@ BRIDGE = HERE / "bridge"
         ("every argument given 44 kinds of nonsense", arguments() * len(test_bad_input.NONSENSE)),
         ("generated counts", len(test_properties.LEAST) * test_properties.quick.max_examples),
         ("hard but legal data", number_of_tests(test_hard_data)),
-        ("damaged files (`tests/test_files.py`): mutated at random, forged", f"300, {len(test_files.FORGED)}"),
+        ("damaged files (`tests/fit/test_record.py`): mutated at random, forged",
+         f"300, {length(HERE / 'fit' / 'test_record.py', 'FORGED')}"),
         ("global state", len(test_side_effects.state())),
         ("strict settings", len(test_side_effects.STRICT)),
         ("wrong arguments through R",

@@ -8,6 +8,10 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
+from ldvae import (
+    associate_factors,
+    get_latent,
+)
 from ldvae.comparisons.association import associate
 from ldvae.counts.labels import Labels
 from ldvae.stats.replicates import two_groups
@@ -353,3 +357,27 @@ def test_a_key_that_says_nothing_is_refused():
     alternating = np.tile([1.0, 2.0], len(scores) // 2)  # the same mean in every sample
     with pytest.raises(ValueError, match="varies between samples of at least 5 cells, which 'age' does not"):
         associate(scores, FACTORS, "age", alternating, sample)
+
+
+def test_association_without_samples_is_that_of_the_scores(fit, simulated):
+    found = associate_factors(fit, simulated, key="population")
+    assert set(found["unit"]) == {"cells"} and set(found["within"]) == {"all"}
+    scores, mine = get_latent(fit), (simulated.obs["population"] == "P1").to_numpy()
+    row = found[(found["factor"] == "Z_1") & (found["level"] == "P1")].iloc[0]
+    effect = scores["Z_1"][mine].mean() - scores["Z_1"][~mine].mean()
+    assert row["effect"] == pytest.approx(effect, rel=1e-6)
+    auc = stats.mannwhitneyu(scores["Z_1"][mine], scores["Z_1"][~mine]).statistic / (mine.sum() * (~mine).sum())
+    assert row["auc"] == pytest.approx(auc, abs=1e-9)
+    assert row["n_cells"] == mine.sum()
+
+
+def test_association_finds_populations_and_the_treatment_by_samples(fit, simulated):
+    groups = associate_factors(fit, simulated, key="population")
+    assert (groups.loc[groups["factor"] == "all", "pval"] < 1e-10).all()
+    found = associate_factors(fit, simulated, key="treatment", sample_key="sample", within="population")
+    assert set(found["within"]) == {"P0", "P1", "P2"} and set(found["unit"]) == {"samples"}
+    assert (found["n_samples"] == 6).all() and set(found["level"]) == {"treated"}
+    shuffled = simulated.copy()
+    shuffled.obs["coin"] = np.random.default_rng(0).choice(["a", "b"], 600)
+    null = associate_factors(fit, shuffled, key="coin")
+    assert null["pval"].min() > 1e-3

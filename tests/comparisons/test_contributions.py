@@ -36,21 +36,24 @@ def test_contributions_of_a_linear_decoder_sum_to_the_change_of_log_expression(t
     assert np.ptp(remainder) < 1e-4  # the normaliser: one number for all genes
     scores = (cells.mean - fit.factors["center"]) @ fit.factors["rotation"]
     difference = [scores[adata.obs["group"] == name].mean(0) for name in ("P1", "P2")]
-    third = table[table["factor"] == "Z_3"]["contribution"].to_numpy()
-    np.testing.assert_allclose(third, fit.factors["loadings"][:, 2] * (difference[0] - difference[1])[2], atol=1e-5)
+    by_factor = fit.factors["loadings"] * (difference[0] - difference[1])
+    parts = table.groupby("factor", sort=False)["contribution"].apply(np.array)
+    assert parts.index.tolist() == ["Z_1", "Z_2", "inactive", "remainder"] and fit.factors["active"].sum() == 2
+    for k, factor in enumerate(["Z_1", "Z_2"]):
+        np.testing.assert_allclose(parts[factor], by_factor[:, k], atol=1e-5)
 
 
 def of_samples(fit, adata, first, second):
-    """Contribution of the third factor if every sample has the same weight, and the change of mean log expression."""
+    """Contribution of the second factor if every sample has the same weight, and the change of mean log expression."""
     cells, w, rng = read_data(fit, adata), fit.weights, np.random.default_rng(9)
     z = cells.mean + np.sqrt(cells.variance) * rng.normal(size=(60, *cells.mean.shape))
     log_rho = np.mean([log_softmax(w["intercept"] + draw @ w["loadings"].T) for draw in z], axis=0) / np.log(2)
-    score = ((cells.mean - fit.factors["center"]) @ fit.factors["rotation"])[:, 2]
+    score = ((cells.mean - fit.factors["center"]) @ fit.factors["rotation"])[:, 1]
     means = [
         [(score[rows].mean(), log_rho[rows].mean(0)) for rows in side] for side in (first, second)
     ]  # per side and sample
     (score1, log1), (score2, log2) = ([np.mean([m[i] for m in side], axis=0) for i in (0, 1)] for side in means)
-    return fit.factors["loadings"][:, 2] * (score1 - score2), log1 - log2
+    return fit.factors["loadings"][:, 1] * (score1 - score2), log1 - log2
 
 
 def test_contributions_give_every_sample_the_same_weight(three):
@@ -73,8 +76,8 @@ def test_contributions_give_every_sample_the_same_weight(three):
             [np.flatnonzero((cells.obs["group"] == group) & (cells.obs[key] == s)) for s in names]
             for group, names in zip(("P1", "P2"), samples, strict=True)
         ]
-        third, total = of_samples(fit, cells, *rows)
-        np.testing.assert_allclose(table.loc[table["factor"] == "Z_3", "contribution"], third, atol=1e-5)
+        second, total = of_samples(fit, cells, *rows)
+        np.testing.assert_allclose(table.loc[table["factor"] == "Z_2", "contribution"], second, atol=1e-5)
         np.testing.assert_allclose(table.groupby("gene", sort=False)["contribution"].sum(), total, atol=0.04)
         assert np.ptp(table.loc[table["factor"] == "remainder", "contribution"]) < 1e-4
         # and with the gap to the change that differential expression is about

@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 import ldvae
+from ldvae import (
+    get_expression,
+)
 from ldvae.fit.expression import ExpectedExpression, average_expression, is_log_normal
 from ldvae.fit.posterior import read_data, rebuild
 from ldvae.model.link import log_expression
@@ -61,3 +65,31 @@ def test_draws_where_log_expression_is_not_normal(simulated, settings):
     at_mean = average_expression(model, torch.from_numpy(cells.mean[ROWS]))
     torch.testing.assert_close(rho, at_mean)
     torch.testing.assert_close(squares, at_mean.square())
+
+
+def test_expression_is_the_average_of_the_decoder_at_the_average_batch(fit, simulated):
+    found = get_expression(fit, simulated, genes=["G3", "G1"], n_samples=2000, library_size=100)
+    assert found["gene"].tolist() == ["G3"] * 600 + ["G1"] * 600
+    assert found["cell"].tolist() == fit.cells.tolist() * 2
+    rng, w = np.random.default_rng(5), fit.weights
+    wanted = np.zeros((600, 2))
+    for _ in range(2000):
+        z = fit.latent_mean + np.sqrt(fit.latent_variance) * rng.standard_normal(fit.latent_mean.shape)
+        rho = np.exp(z @ w["loadings"].T + w["intercept"])
+        wanted += 100 * (rho / rho.sum(1, keepdims=True))[:, [3, 1]] / 2000
+    assert np.allclose(found["expression"], wanted.T.ravel(), rtol=0.05)
+
+
+def test_expression_follows_the_counts(fit, simulated):
+    total = np.asarray(simulated.X.sum(0)).ravel()
+    genes = simulated.var_names[np.argsort(-total)[:20]].tolist()
+    found = get_expression(fit, simulated, genes=genes).pivot(index="gene", columns="cell", values="expression")
+    counts = pd.DataFrame(simulated.X.toarray(), simulated.obs_names, simulated.var_names)[genes]
+    share = 1e4 * counts.sum() / simulated.X.sum()
+    error = np.abs(found.mean(axis=1)[genes] / share - 1)
+    assert error.median() < 0.1 and error.max() < 0.3  # after a few epochs only
+
+
+def test_same_seed_same_expression(fit, simulated):
+    one, two, other = (get_expression(fit, simulated, genes="G1", n_samples=1, seed=s)["expression"] for s in (0, 0, 1))
+    assert one.equals(two) and not one.equals(other)

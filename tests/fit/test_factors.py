@@ -8,7 +8,7 @@ import scipy.sparse as sp
 import statsmodels.api as sm
 import torch
 
-from ldvae import fit_ldvae, get_factors
+from ldvae import fit_ldvae, get_factors, simulate_counts
 from ldvae.counts.minibatches import SparseCounts
 from ldvae.fit import factors
 from ldvae.fit.canonical import canonical_basis
@@ -167,6 +167,16 @@ def test_inactive_factors_have_no_uncertainty():
     assert np.isnan(found["loadings_std"][:, 1]).all() and (found["loadings_lfsr"][:, 1] == 1).all()
     assert found["loadings"][:, 1].any()
     assert np.isfinite(found["loadings_std"][:, 0]).all()
+
+
+@pytest.fixture(scope="module")
+def two_factors():
+    """Two populations and one program that both share: two directions in which cells differ."""
+    adata = simulate_counts(
+        n_cells=1000, n_genes=200, n_populations=2, null_populations=[0, 1], n_shared=1, program_size=40, n_batches=1,
+        seed=3,
+    )  # fmt: skip
+    return adata, fit_ldvae(adata, n_latent=10, n_hidden=64, max_epochs=40, progress=False, device="cpu")
 
 
 def test_about_as_many_factors_are_active_as_were_planted(two_factors):

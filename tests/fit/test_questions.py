@@ -5,15 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
 
 from ldvae import (
     add_ldvae,
     get_factors,
+    get_history,
     get_latent,
+    get_loadings,
     get_loadings_uncertainty,
     top_genes,
 )
-from ldvae.fit import factors
 
 
 def test_views_are_read_like_their_copies(fit, simulated):
@@ -45,16 +47,89 @@ def test_top_genes_writes_gene_sets_up_and_down_apart(tmp_path):
 
 def test_the_table_of_factors(fit):
     table = get_factors(fit)
-    assert list(table.columns) == ["factor", "variance_explained", "kl", "n_genes", "active"]
+    assert list(table.columns) == ["factor", "reliability", "pval", "variance_explained", "kl", "n_genes", "active"]
     assert table["factor"].tolist() == [f"Z_{k}" for k in range(1, 7)]
     assert table["variance_explained"].sum() == pytest.approx(1)
     n_active = int(table["active"].sum())
     assert table["active"].tolist() == [True] * n_active + [False] * (6 - n_active) and n_active > 0
     assert (np.diff(table["variance_explained"][:n_active]) <= 0).all()
-    told = (table["n_genes"] >= factors._GENES) & (table["kl"] > 0.1)
+    told = (table["n_genes"] >= 5) & (table["kl"] > 0.1)
     assert told[:n_active].all() and not told[n_active:].any()
     long = get_loadings_uncertainty(fit)
     counted = long[long["lfsr"] < 0.05].groupby("factor").size().reindex(table["factor"][:n_active], fill_value=0)
     pd.testing.assert_series_equal(
         counted.reset_index(drop=True), table["n_genes"][:n_active], check_names=False, check_dtype=False
     )
+
+
+def test_latent_scores_have_unit_variance_with_their_uncertainty(fit):
+    scores = get_latent(fit)
+    assert list(scores.columns) == ["cell", *factor_names(6)]
+    assert scores["cell"].tolist() == fit.cells.tolist()
+    values, rotation = scores.iloc[:, 1:].to_numpy(), fit.factors["rotation"]
+    assert np.allclose(values.mean(0), 0, atol=1e-5)
+    total = values.var(0, ddof=1) + (fit.latent_variance @ rotation**2).mean(0)
+    assert np.allclose(total, 1, atol=1e-4)
+
+
+def test_loadings_times_scores_are_the_decoded_expression_less_the_noise_of_loadings(fit, simulated):
+    scores, loadings = get_latent(fit).iloc[:, 1:].to_numpy(), get_loadings(fit)
+    assert list(loadings.columns) == ["gene", *(f"Z_{k}" for k in range(1, 7))]
+    assert loadings["gene"].tolist() == fit.genes.tolist()
+    log2 = (fit.latent_mean - fit.latent_mean.mean(0)) @ fit.weights["loadings"].T / np.log(2)
+    shrunk = scores @ loadings.iloc[:, 1:].to_numpy().T
+    log2, shrunk = (v - v.mean(1, keepdims=True) for v in (log2, shrunk))  # the softmax forgets what all genes share
+    assert np.corrcoef(shrunk.ravel(), log2.ravel())[0, 1] > 0.98
+    assert np.polyfit(log2.ravel(), shrunk.ravel(), 1)[0] == pytest.approx(1, abs=0.1)
+
+
+def test_uncertainty_is_the_long_form_of_the_active_loadings(fit):
+    long, loadings = get_loadings_uncertainty(fit), get_loadings(fit).set_index("gene")
+    active = get_factors(fit).query("active")["factor"].tolist()
+    assert long["factor"].unique().tolist() == active and len(long) == 150 * len(active)
+    for factor, rows in long.groupby("factor"):
+        assert rows.set_index("gene")["loading"].equals(loadings[factor].rename("loading"))
+    assert (long["std"] > 0).all() and long["lfsr"].between(0, 1).all()
+
+
+def test_history_is_nats_per_cell(fit):
+    history = get_history(fit)
+    assert history["epoch"].tolist() == list(range(1, 16))
+    assert np.allclose(history["elbo_train"], history["reconstruction"] - history["kl"])
+
+
+def test_top_genes_of_a_wide_table(fit):
+    loadings = get_loadings(fit)
+    found = top_genes(loadings, n=4)
+    assert list(found.columns) == ["gene", "factor", "loading"] and len(found) == 24
+    for factor in loadings.columns[1:]:
+        rows = found[found["factor"] == factor]
+        order = loadings[factor].abs().sort_values(ascending=False).index[:4]
+        assert rows["gene"].tolist() == loadings["gene"][order].tolist()
+        assert rows["loading"].tolist() == loadings[factor][order].tolist()
+
+
+def test_top_genes_of_a_long_table():
+    long = pd.DataFrame(
+        {"population": list("aaabbb"), "program": "P", "gene": list("uvwuvw"), "loading": [1, -3, 2.0, -1, 0.5, 2]}
+    )
+    found = top_genes(long, n=2)
+    assert found["gene"].tolist() == ["v", "w", "w", "u"] and found["population"].tolist() == list("aabb")
+    assert isinstance(found.index, pd.RangeIndex) and list(found.columns) == list(long.columns)
+    assert len(top_genes(long, n=10.0)) == 6
+
+
+def test_top_genes_says_what_is_wrong(fit):
+    with pytest.raises(TypeError) as caught:
+        top_genes(fit)
+    assert str(caught.value) == (
+        "`loadings` must be a table of get_loadings, get_loadings_uncertainty or population_loadings."
+    )
+    with pytest.raises(ValueError, match="`n` must be a whole number of at least 1, not 0"):
+        top_genes(get_loadings(fit), n=0)
+
+
+def test_cells_without_counts_of_the_modelled_genes_can_be_encoded(fit, simulated):
+    new = simulated[:3].copy()
+    new.X = sp.csr_matrix(np.eye(3, 150))
+    assert np.isfinite(get_latent(fit, new).iloc[:, 1:]).all(axis=None)

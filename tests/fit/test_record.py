@@ -25,7 +25,7 @@ from ldvae import (
     save_fit,
 )
 from ldvae.machine.files import write_arrays
-from ldvae.model.config import Config
+from ldvae.model.config import Config, is_valid
 from support import (
     OLD,
     header_of,
@@ -34,6 +34,8 @@ from support import (
     sentence,
     with_header,
 )
+
+RAW = OLD[-1].read_bytes()
 
 
 @pytest.mark.parametrize("path", OLD, ids=lambda p: p.stem)
@@ -61,23 +63,23 @@ def refusal(tmp_path, content):
     return str(caught.value).removeprefix(f"'{path}' ")
 
 
-def test_a_single_changed_bit_is_found(tmp_path, raw):
-    for at in (len(raw) - 1, len(raw) // 2, len(raw) - 700):
-        changed = bytearray(raw)
+def test_a_single_changed_bit_is_found(tmp_path):
+    for at in (len(RAW) - 1, len(RAW) // 2, len(RAW) - 700):
+        changed = bytearray(RAW)
         changed[at] ^= 1
         assert refusal(tmp_path, changed) == (
             "is not a fit or is damaged (its checksum does not agree with its content)."
         )
 
 
-def test_a_changed_name_in_the_metadata_is_found(tmp_path, raw):
-    header, body = header_of(raw)
+def test_a_changed_name_in_the_metadata_is_found(tmp_path):
+    header, body = header_of(RAW)
     header["__metadata__"]["info"] = header["__metadata__"]["info"].replace('"seed": 0', '"seed": 1')
     assert "checksum" in refusal(tmp_path, with_header(header, body))
 
 
-def test_a_future_file_is_told_from_a_damaged_one(tmp_path, raw):
-    header, body = header_of(raw)
+def test_a_future_file_is_told_from_a_damaged_one(tmp_path):
+    header, body = header_of(RAW)
     for schema in ("2", "9" * 30):
         header["__metadata__"]["schema"] = schema
         assert refusal(tmp_path, with_header(header, body)) == (
@@ -88,14 +90,14 @@ def test_a_future_file_is_told_from_a_damaged_one(tmp_path, raw):
 
 
 @pytest.mark.parametrize("length", [2**63, 2**40, 10**9, 10**8])
-def test_the_length_of_the_header_is_not_believed(tmp_path, raw, length):
+def test_the_length_of_the_header_is_not_believed(tmp_path, length):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    assert "is not a fit or is damaged" in refusal(tmp_path, length.to_bytes(8, "little") + raw[8:])
+    assert "is not a fit or is damaged" in refusal(tmp_path, length.to_bytes(8, "little") + RAW[8:])
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # kB
 
 
-def test_sizes_in_the_header_are_not_believed(tmp_path, raw):
-    header, body = header_of(raw)
+def test_sizes_in_the_header_are_not_believed(tmp_path):
+    header, body = header_of(RAW)
     for change in (
         {"shape": [10**12], "data_offsets": [0, 8 * 10**12]}, {"shape": [2**62, 8]}, {"shape": [-1]},
         {"data_offsets": [0, 2**63]}, {"data_offsets": [10, 4]}, {"dtype": "F8_E4M3"}, {"dtype": "pickle"},
@@ -179,8 +181,8 @@ def test_every_setting_is_looked_at():
     assert not is_valid(replace(Config(n_genes=1), size_factor_scale="x"))
 
 
-def test_files_with_hundreds_of_mutations_are_refused_or_whole(tmp_path, raw):
-    assert mutations(raw, tmp_path / "x", 300, seed=0)["refused"] > 290
+def test_files_with_hundreds_of_mutations_are_refused_or_whole(tmp_path):
+    assert mutations(RAW, tmp_path / "x", 300, seed=0)["refused"] > 290
 
 
 def test_special_files_are_no_fits(tmp_path):

@@ -10,29 +10,27 @@ from pathlib import Path
 
 import pytest
 
-import ldvae
-from ldvae import (
-    load_fit,
-    save_fit,
-)
+from ldvae import load_fit, save_fit
 from ldvae.machine import files
 from support import KILLED_SAVES, OLD, child, fingerprint_of_fit, is_sentence, sentence
+
+RAW = OLD[-1].read_bytes()
 
 
 def test_a_file_of_a_terabyte_of_holes_is_not_read(tmp_path):
     with open(tmp_path / "x", "wb") as file:
         file.truncate(2**42)
     with pytest.raises(ValueError, match="bytes of memory"):
-        ldvae.load_fit(tmp_path / "x")
+        load_fit(tmp_path / "x")
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read(tmp_path, raw):
+def test_a_file_that_may_not_be_read(tmp_path):
     path = tmp_path / "x"
-    path.write_bytes(raw)
+    path.write_bytes(RAW)
     path.chmod(0)
     with pytest.raises((ValueError, OSError)) as caught:
-        ldvae.load_fit(path)
+        load_fit(path)
     assert is_sentence(caught.value)
 
 
@@ -58,30 +56,30 @@ FULL_DISK = """
 """
 
 
-def test_a_full_disk_is_a_sentence_and_keeps_the_old_file(tmp_path, raw):
+def test_a_full_disk_is_a_sentence_and_keeps_the_old_file(tmp_path):
     """A limit on the size of files stands for the disk."""
-    (tmp_path / "fit").write_bytes(raw)
+    (tmp_path / "fit").write_bytes(RAW)
     assert child(FULL_DISK, OLD[-1], tmp_path).stderr.splitlines() == 3 * [
         f"`path`: the fit could not be written to '{tmp_path}/fit' (File too large).",
         f"`checkpoint`: the state of training could not be written to '{tmp_path}/state' (File too large).",
     ]
-    assert (tmp_path / "fit").read_bytes() == raw
+    assert (tmp_path / "fit").read_bytes() == RAW
     assert [p.name for p in tmp_path.iterdir()] == ["fit"]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_device_that_is_full(tmp_path, raw):
+def test_a_device_that_is_full(tmp_path):
     (tmp_path / "x.part").symlink_to("/dev/full")
-    (tmp_path / "x").write_bytes(raw)
+    (tmp_path / "x").write_bytes(RAW)
     with pytest.raises(OSError, match=r"could not be written to .* \(No space left on device\)"):
-        ldvae.save_fit(ldvae.load_fit(OLD[-1]), tmp_path / "x")
+        save_fit(load_fit(OLD[-1]), tmp_path / "x")
     assert (tmp_path / "x").read_bytes() == raw and os.listdir(tmp_path) == ["x"]
 
 
 @pytest.mark.skipif(not os.path.ismount("/proc"), reason="needs a folder in which nothing can be made")
 def test_a_folder_in_which_nothing_can_be_written():
     with pytest.raises(OSError) as caught:
-        ldvae.save_fit(ldvae.load_fit(OLD[-1]), "/proc/self/fit")
+        save_fit(load_fit(OLD[-1]), "/proc/self/fit")
     assert is_sentence(caught.value) and str(caught.value).startswith("`path`: the fit could not be written to")
 
 
@@ -90,17 +88,17 @@ def test_writing_reaches_the_disk_before_the_name_changes(tmp_path, monkeypatch)
     for name in ("fsync", "replace"):
         call = getattr(os, name)
         monkeypatch.setattr(os, name, lambda *a, name=name, call=call: (done.append(name), call(*a))[1])
-    ldvae.save_fit(ldvae.load_fit(OLD[-1]), tmp_path / "x")
+    save_fit(load_fit(OLD[-1]), tmp_path / "x")
     assert done == ["fsync", "replace", "fsync"]  # the file, its name, the folder
 
 
-def test_a_link_leads_where_it_did(tmp_path, raw):
-    fit, there = ldvae.load_fit(OLD[-1]), tmp_path / "there"
+def test_a_link_leads_where_it_did(tmp_path):
+    fit, there = load_fit(OLD[-1]), tmp_path / "there"
     there.mkdir()
     (tmp_path / "link").symlink_to(there / "fit")
     for _ in range(2):  # to nothing yet, then to a file
-        ldvae.save_fit(fit, tmp_path / "link")
-        assert (tmp_path / "link").is_symlink() and fingerprint_of_fit(ldvae.load_fit(there / "fit"))
+        save_fit(fit, tmp_path / "link")
+        assert (tmp_path / "link").is_symlink() and fingerprint_of_fit(load_fit(there / "fit"))
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["fit", "link", "there"]
 
 

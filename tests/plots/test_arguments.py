@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -25,6 +21,7 @@ from pictures import (
     program_tables,
     score_tables,
 )
+from support import child
 
 
 def test_contributions_that_do_not_belong_to_the_volcano_are_refused() -> None:
@@ -118,13 +115,11 @@ def test_wrong_arguments_are_refused() -> None:
 
 
 def test_without_matplotlib_one_sentence_and_nothing_else_breaks() -> None:
-    code = (
-        "import sys; sys.modules['matplotlib'] = None\n"
-        "import pandas as pd\n"
-        "from ldvae.plots import plot_loadings\n"
-        "try: plot_loadings(pd.DataFrame({'gene': ['A'], 'Z_1': [1.0]}))\n"
-        "except ImportError as error: print(error)"
-    )
-    path = {"PYTHONPATH": str(Path(__file__).parents[1] / "python_pkg")}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=path, check=True)
-    assert done.stdout == "Plots need matplotlib: pip install 'ldvae[plot]'.\n"
+    code = """
+        import sys; sys.modules["matplotlib"] = None
+        import pandas as pd
+        from ldvae import plot_loadings
+        try: plot_loadings(pd.DataFrame({"gene": ["A"], "Z_1": [1.0]}))
+        except ImportError as error: print(error)
+    """
+    assert child(code).stdout == "Plots need matplotlib: pip install 'ldvae[plot]'.\n"

@@ -120,3 +120,23 @@ def test_cells_that_are_all_alike_say_little_about_others(simulated, fit):
     data = replace(read_data(fit, alike), mean=np.zeros((600, 6), np.float32), design=np.zeros((600, 2), np.float32))
     group = pool(moments(rebuild(fit), data, np.repeat([0, 1], 300), 2, True, 0), np.array([0]))
     assert (group.variance >= 0.1 / (group.count + 0.5)).all()
+
+
+def test_a_reference_must_have_cells(simulated, fit):
+    adata = simulated.copy()
+    labels = adata.obs["population"].astype(str).to_numpy()
+    labels[:10] = "few"
+    adata.obs["population"] = labels
+    with (
+        pytest.warns(UserWarning, match="'few'"),
+        pytest.raises(ValueError, match="`reference` must have a population"),
+    ):
+        population_programs(fit, adata, groupby="population", reference=["few"])
+
+
+def test_a_reference_is_not_compared_with_itself(simulated, fit):
+    arguments = dict(groupby="population", n_programs=1)
+    programs = population_programs(fit, simulated, reference=["P1"], **arguments)
+    assert set(programs["population"]) == {"P0", "P2"}
+    programs = population_programs(fit, simulated, reference=["P1", "P2"], **arguments)
+    assert set(programs["population"]) == {"P0", "P1", "P2"}

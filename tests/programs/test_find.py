@@ -5,6 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from ldvae.programs.find import find_programs
+
+
+@pytest.fixture
+def find(simulated, fit):
+    """`find_programs` with defaults."""
+
+    def call(adata=simulated, groupby="population", kind="within", reference=None, sample_key=None, n=1, seed=0):
+        return find_programs(fit, adata, groupby, kind, reference, sample_key, n, seed)
+
+    return call
+
 
 def test_the_last_analysis_is_remembered(simulated, find):
     first = find()

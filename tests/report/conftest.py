@@ -7,9 +7,7 @@ import pytest
 
 import ldvae
 from ldvae.report import sections
-from support import Reader
-
-LABELS = {"P0": "<b>&\"'</b>", "P1": "</script><script>alert(1)</script>", "P2": "plain"}
+from support import LABELS, Reader
 
 
 @pytest.fixture(scope="module")
