@@ -16,6 +16,7 @@ from ldvae import (
     get_loadings_uncertainty,
     top_genes,
 )
+from ldvae.tables import factor_names
 
 
 def test_views_are_read_like_their_copies(fit, simulated):
@@ -48,7 +49,7 @@ def test_top_genes_writes_gene_sets_up_and_down_apart(tmp_path):
 def test_the_table_of_factors(fit):
     table = get_factors(fit)
     assert list(table.columns) == ["factor", "reliability", "pval", "variance_explained", "kl", "n_genes", "active"]
-    assert table["factor"].tolist() == [f"Z_{k}" for k in range(1, 7)]
+    assert table["factor"].tolist() == factor_names(6)
     assert table["variance_explained"].sum() == pytest.approx(1)
     n_active = int(table["active"].sum())
     assert table["active"].tolist() == [True] * n_active + [False] * (6 - n_active) and n_active > 0
@@ -62,10 +63,19 @@ def test_the_table_of_factors(fit):
     )
 
 
+@pytest.mark.parametrize(("read", "first", "rows"), [(get_latent, "cell", "cells"), (get_loadings, "gene", "genes")])
+def test_only_active_factors_are_listed_unless_asked_for(fit, read, first, rows):
+    active = get_factors(fit).query("active")["factor"].tolist()
+    assert 0 < len(active) < 6
+    every, found = read(fit, inactive=True), read(fit)
+    assert list(every.columns) == [first, *factor_names(6)] and every[first].tolist() == getattr(fit, rows).tolist()
+    pd.testing.assert_frame_equal(found, every[[first, *active]])
+    with pytest.raises(TypeError, match="`inactive` must be True or False, not 1"):
+        read(fit, inactive=1)
+
+
 def test_latent_scores_have_unit_variance_with_their_uncertainty(fit):
-    scores = get_latent(fit)
-    assert list(scores.columns) == ["cell", *factor_names(6)]
-    assert scores["cell"].tolist() == fit.cells.tolist()
+    scores = get_latent(fit, inactive=True)
     values, rotation = scores.iloc[:, 1:].to_numpy(), fit.factors["rotation"]
     assert np.allclose(values.mean(0), 0, atol=1e-5)
     total = values.var(0, ddof=1) + (fit.latent_variance @ rotation**2).mean(0)
@@ -73,11 +83,9 @@ def test_latent_scores_have_unit_variance_with_their_uncertainty(fit):
 
 
 def test_loadings_times_scores_are_the_decoded_expression_less_the_noise_of_loadings(fit, simulated):
-    scores, loadings = get_latent(fit).iloc[:, 1:].to_numpy(), get_loadings(fit)
-    assert list(loadings.columns) == ["gene", *(f"Z_{k}" for k in range(1, 7))]
-    assert loadings["gene"].tolist() == fit.genes.tolist()
+    scores, loadings = (read(fit, inactive=True).iloc[:, 1:].to_numpy() for read in (get_latent, get_loadings))
     log2 = (fit.latent_mean - fit.latent_mean.mean(0)) @ fit.weights["loadings"].T / np.log(2)
-    shrunk = scores @ loadings.iloc[:, 1:].to_numpy().T
+    shrunk = scores @ loadings.T
     log2, shrunk = (v - v.mean(1, keepdims=True) for v in (log2, shrunk))  # the softmax forgets what all genes share
     assert np.corrcoef(shrunk.ravel(), log2.ravel())[0, 1] > 0.98
     assert np.polyfit(log2.ravel(), shrunk.ravel(), 1)[0] == pytest.approx(1, abs=0.1)
@@ -101,7 +109,7 @@ def test_history_is_nats_per_cell(fit):
 def test_top_genes_of_a_wide_table(fit):
     loadings = get_loadings(fit)
     found = top_genes(loadings, n=4)
-    assert list(found.columns) == ["gene", "factor", "loading"] and len(found) == 24
+    assert list(found.columns) == ["gene", "factor", "loading"] and len(found) == 4 * (loadings.shape[1] - 1)
     for factor in loadings.columns[1:]:
         rows = found[found["factor"] == factor]
         order = loadings[factor].abs().sort_values(ascending=False).index[:4]

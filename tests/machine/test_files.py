@@ -73,7 +73,7 @@ def test_a_device_that_is_full(tmp_path):
     (tmp_path / "x").write_bytes(RAW)
     with pytest.raises(OSError, match=r"could not be written to .* \(No space left on device\)"):
         save_fit(load_fit(OLD[-1]), tmp_path / "x")
-    assert (tmp_path / "x").read_bytes() == raw and os.listdir(tmp_path) == ["x"]
+    assert (tmp_path / "x").read_bytes() == RAW and os.listdir(tmp_path) == ["x"]
 
 
 @pytest.mark.skipif(not os.path.ismount("/proc"), reason="needs a folder in which nothing can be made")
