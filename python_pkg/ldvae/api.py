@@ -3,6 +3,7 @@
 from .comparisons.questions import associate_factors, differential_contributions, differential_expression
 from .counts.simulate import simulate_counts
 from .fit.fitting import fit_ldvae
+from .fit.from_latent import from_latent
 from .fit.from_scvi import from_scvi
 from .fit.questions import (
     get_expression,
@@ -28,6 +29,7 @@ __all__ = [
     "differential_contributions",
     "differential_expression",
     "fit_ldvae",
+    "from_latent",
     "from_scvi",
     "get_expression",
     "get_factors",

@@ -139,7 +139,9 @@ def _anndata(x: Mapping[str, Any], layer: str | None) -> AnnData:
     matrix = sp.csr_matrix(matrix) if sp.issparse(matrix) else np.asarray(matrix)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # repeated names get a sentence of ours
-        return AnnData(matrix, obs=obs, var=var, layers=None if layer is None else {layer: matrix})
+        out = AnnData(matrix, obs=obs, var=var, layers=None if layer is None else {layer: matrix})
+        out.obsm.update({k: np.asarray(v) for k, v in dict(x["positions"]).items()})
+        return out
 
 
 def _cell_column(column: Mapping[str, Any]) -> Any:
@@ -214,6 +216,8 @@ _WORDS = [
     (r"a boolean column", "a logical column"),
     (r"a column of adata\.obs", "a column of the cell data"),
     (r"adata\.obs", "the cell data"),
+    (r"an embedding of adata\.obsm", "a reduction of `x`"),
+    (r"adata\.obsm\['([^']*)'\]", r"the reduction '\1' of `x`"),
     (r"adata\.var", "the gene data"),
     (r"`adata`", "`x`"),
     (r"\ba (?:pandas\.)?DataFrame\b", "a data.frame"),

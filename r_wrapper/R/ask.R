@@ -7,7 +7,7 @@ ask <- function(name, arguments) {
   fit <- if ("fit" %in% names(arguments)) check_fit(arguments$fit)
   optional <- name == "get_latent" && is.null(arguments[["x"]])
   input <- if ("x" %in% names(arguments) && !optional) input_for(arguments, fit)
-  if (name == "fit_ldvae" && is.logical(arguments$genes)) arguments$genes <- by_mask(arguments$genes, input$genes)
+  if (name %in% c("fit_ldvae", "from_latent") && is.logical(arguments$genes)) arguments$genes <- by_mask(arguments$genes, input$genes)
   for (set in intersect(c("cells1", "cells2"), names(arguments))) {
     if (is.numeric(arguments[[set]])) arguments[[set]] <- by_position(arguments[[set]], set, input$cells)
   }
@@ -26,7 +26,8 @@ input_for <- function(arguments, fit) {
     assay = arguments$assay,
     keys = keys[!duplicated(keys)],
     genes = if (is.null(fit)) arguments$genes,
-    hint = c(fit$settings$assay, fit$settings$layer)[1] # taken if `x` has it
+    hint = c(fit$settings$assay, fit$settings$layer)[1], # taken if `x` has it
+    reduction = c(arguments$use_rep, fit$settings$use_rep)[1]
   )
 }
 

@@ -19,6 +19,12 @@ check_count <- function(name, value, low) {
   }
 }
 
+check_flag <- function(name, value) {
+  if (!is.logical(value) || length(value) != 1L || is.na(value)) {
+    stop(sprintf("`%s` must be TRUE or FALSE, not %s.", name, described(value)), call. = FALSE)
+  }
+}
+
 check_file_name <- function(name, value) {
   if (!is.character(value) || length(value) != 1L || is.na(value) || !nzchar(value)) {
     stop("`", name, "` must be the name of a file, not ", described(value), ".", call. = FALSE)

@@ -3,18 +3,22 @@
 #' These functions read the fit alone; they need neither the cells nor the engine.
 #'
 #' @param fit A fit, from [fit_ldvae()] or [load_fit()].
+#' @param inactive Also the directions of the latent that are no factors, from the decoder.
 #' @return A data.frame.
-#' * `get_factors()`: one row per factor, by variance explained: `factor`; `variance_explained`, the share of the
-#'   modelled variance of centred log expression; `kl`, the nats that a cell's counts tell about its score; `n_genes`,
-#'   the number of loadings with `lfsr` below 0.05; `active`, whether it tells at least 0.1 nats about a cell and has
-#'   five such genes. Inactive factors come last.
-#' * `get_loadings()`: `gene` and one column per factor, `Z_1` ... `Z_K`: the change of log2 expression per standard
-#'   deviation of the factor. Canonical basis: varimax-rotated, ordered by variance explained, signed by the heavier
-#'   tail, zero where most genes lie.
-#' * `get_loadings_uncertainty()`: the same for the active factors, long: `gene`, `factor`, `loading` and `std` (mean
-#'   and standard deviation of the posterior given the cells' positions, under a prior that learns from all genes of
-#'   the factor how many have no loading at all) and `lfsr` (local false sign rate: the probability that the loading
-#'   has the other sign or is zero; Stephens 2017).
+#' * `get_factors()`: one row per direction of the latent: `factor`; `reliability`, the share of the variance of its
+#'   scores on which disjoint halves of the genes agree, in cells that taught nothing; `pval`, the chance of as much if
+#'   cells had nothing in common; `variance_explained`, the share of the variance of centred log expression; `kl`, the
+#'   nats that a cell's counts tell about its score, -log(1 - reliability) / 2; `n_genes`, the number of loadings with
+#'   `lfsr` below 0.05; `active`, whether it is a factor: `pval` below 0.05, loadings that agree between disjoint halves
+#'   of the cells, and five such genes. The other directions come last and are none. In a fit that was not measured (see
+#'   [fit_ldvae()]) `reliability` and `pval` are `NA`, and a factor is active if it tells at least 0.1 nats about a cell
+#'   and has five such genes.
+#' * `get_loadings()`: `gene` and one column per active factor, `Z_1`, ...: the change of log2 expression per standard
+#'   deviation of the factor, zero where most genes lie.
+#' * `get_loadings_uncertainty()`: the same, long: `gene`, `factor`, `loading` and `std`, mean and standard deviation of
+#'   the posterior, and `lfsr` (local false sign rate: the probability that the loading has the other sign or is zero;
+#'   Stephens 2017). A loading is a negative binomial regression of the gene's counts on the factor, in cells that were
+#'   scored without this gene by helpers that other cells taught, with the noise of the scores taken out.
 #' * `get_history()`: how training went: `epoch`, `elbo_train`, `elbo_validation`, `reconstruction`, `kl`, in nats per
 #'   cell.
 #' @references
@@ -32,6 +36,8 @@ get_factors <- function(fit) {
   f <- check_fit(fit)$factors
   data.frame(
     factor = factor_names(fit),
+    reliability = if (is.null(f$reliability)) NA_real_ else f$reliability,
+    pval = if (is.null(f$pval)) NA_real_ else f$pval,
     variance_explained = f$variance_explained,
     kl = f$kl,
     n_genes = as.integer(colSums(f$loadings_lfsr < 0.05)),
@@ -41,9 +47,12 @@ get_factors <- function(fit) {
 
 #' @rdname get_factors
 #' @export
-get_loadings <- function(fit) {
-  loadings <- check_fit(fit)$factors$loadings
-  colnames(loadings) <- factor_names(fit)
+get_loadings <- function(fit, inactive = FALSE) {
+  f <- check_fit(fit)$factors
+  check_flag("inactive", inactive)
+  chosen <- f$active | inactive
+  loadings <- f$loadings[, chosen, drop = FALSE]
+  colnames(loadings) <- factor_names(fit)[chosen]
   data.frame(gene = fit$genes, loadings)
 }
 
@@ -74,12 +83,13 @@ factor_names <- function(fit) paste0("Z_", seq_len(ncol(fit$factors$loadings)))
 #' @inheritParams population_loadings
 #' @param x Cells to encode, as in [fit_ldvae()]; for `get_latent()` the training cells if `NULL`. Genes are aligned by
 #'   name.
+#' @param inactive Also the directions of the latent that are no factors (see [get_factors()]).
 #' @param genes Names of genes.
 #' @param n_samples Draws from the posterior of each cell that are averaged.
 #' @param library_size Expression is per this many counts.
 #' @param seed Of the draws.
-#' @return A data.frame. `get_latent()`: `cell` and its score on each factor, `Z_1` ... `Z_K` (mean 0 and, with the
-#'   posterior's own variance, variance 1 over the training cells). `get_expression()`: `cell`, `gene`, `expression`,
+#' @return A data.frame. `get_latent()`: `cell` and its score on each active factor, `Z_1`, ... (mean 0, variance 1
+#'   over the training cells). `get_expression()`: `cell`, `gene`, `expression`,
 #'   denoised and at the average batch, long: all cells of the first gene, then the next.
 #' @examples
 #' if (engine_available()) {
@@ -89,7 +99,7 @@ factor_names <- function(fit) paste0("Z_", seq_len(ncol(fit$factors$loadings)))
 #'   head(get_expression(fit, sce, genes = c("G1", "G2")))
 #' }
 #' @export
-get_latent <- function(fit, x = NULL, cell_data = NULL) {
+get_latent <- function(fit, x = NULL, inactive = FALSE, cell_data = NULL) {
   ask("get_latent", as.list(environment()))
 }
 
@@ -107,7 +117,7 @@ get_expression <- function(fit, x, genes, n_samples = 25, library_size = 1e4, se
 #'   replaced. A factor or program gives two sets, such as `Z_1_up` and `Z_1_down`: genes with positive and with negative
 #'   loadings, strongest first.
 #' @return The same columns (a wide table becomes `gene`, `factor`, `loading`): the `n` rows that are largest in
-#'   absolute value, strongest first.
+#'   absolute value, strongest first, those whose sign is sure (`lfsr` below 0.05) before the others.
 #' @examples
 #' fit <- readRDS(system.file("extdata", "fit.rds", package = "ldvae"))
 #' head(top_genes(get_loadings(fit), n = 3))
@@ -123,7 +133,8 @@ top_genes <- function(loadings, n = 10, gmt = NULL) {
   keys <- intersect(c("population", "kind", "program", "factor"), names(loadings))
   group <- do.call(paste, c(unname(loadings[keys]), sep = "\r"))
   group <- factor(group, levels = unique(group))
-  first <- order(group, -abs(loadings$loading))
+  unsure <- if ("lfsr" %in% names(loadings)) loadings$lfsr >= 0.05 else FALSE
+  first <- order(group, rep_len(unsure, nrow(loadings)), -abs(loadings$loading))
   first <- first[stats::ave(seq_along(first), group[first], FUN = seq_along) <= n]
   loadings <- loadings[first, , drop = FALSE]
   rownames(loadings) <- NULL

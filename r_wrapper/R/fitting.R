@@ -22,7 +22,10 @@
 #'   `"none"`: loadings are points.
 #' @param max_epochs,batch_size,learning_rate Length and pace of training; by default set from the number of cells.
 #' @param validation_size Share of cells held out to choose the best epoch.
-#' @param early_stopping End when the held-out ELBO has not improved for a fifth of `max_epochs`.
+#' @param early_stopping End when held-out cells have not been predicted better for a fifth of `max_epochs`.
+#' @param measure_factors Measure factors and loadings on cells and genes that did not teach them (see
+#'   [get_factors()]); otherwise they are read off the decoder, which costs no time and on real counts takes chance for
+#'   factors.
 #' @param checkpoint File that keeps the state of training; if it exists, training continues from it.
 #' @param seed Same seed, device and threads: same numbers, also from Python.
 #' @param device `"auto"` (a CUDA graphics card if there is one), `"cpu"`, `"cuda"` or `"cuda:0"`.
@@ -46,11 +49,36 @@ fit_ldvae <- function(x, genes = NULL, batch_key = NULL, covariate_keys = charac
                       assay = NULL, n_latent = 30, n_hidden = 128, n_layers = 1, dropout_rate = 0.1,
                       gene_likelihood = "nb", latent_distribution = "normal", decoder = "linear",
                       loadings_prior = "ard", max_epochs = NULL, batch_size = NULL, learning_rate = 1e-2,
-                      validation_size = 0.1, early_stopping = TRUE, checkpoint = NULL, seed = 0, device = "auto",
-                      progress = TRUE, cell_data = NULL) {
+                      validation_size = 0.1, early_stopping = TRUE, measure_factors = TRUE, checkpoint = NULL, seed = 0,
+                      device = "auto", progress = TRUE, cell_data = NULL) {
   fit <- r_fit(ask("fit_ldvae", as.list(environment())))
   if (fit$settings$stopped == "interrupted") {
     message("Interrupted: this is the fit of the best epoch so far, number ", fit$settings$best_epoch, ".")
   }
   fit
+}
+
+#' Which genes drive the axes of an embedding
+#'
+#' A fit whose positions are those of a reduction of `x`: Harmony, scANVI, PCA, ... The positions of the cells are the
+#' embedding's, and what it did to batches. Ours are the factors: directions of the embedding that disjoint halves of
+#' the genes confirm in cells that taught nothing, the loadings of every gene with their uncertainty (see
+#' [get_factors()]), and a linear decoder, regressed from the counts on the factors' scores, so that every other question
+#' can be asked too. Nothing is trained.
+#'
+#' @inheritParams fit_ldvae
+#' @param x A SingleCellExperiment or a Seurat object with raw counts and the reduction.
+#' @param use_rep Name of the reduction, such as `"pca"` or `"harmony"`.
+#' @return A fit, as of [fit_ldvae()]. Other cells are placed by their own reduction of this name.
+#' @examples
+#' if (engine_available() && requireNamespace("SingleCellExperiment", quietly = TRUE)) {
+#'   sce <- simulate_counts(n_cells = 300, n_genes = 100, program_size = 10)
+#'   logs <- log1p(as.matrix(SingleCellExperiment::counts(sce)))
+#'   SingleCellExperiment::reducedDim(sce, "PCA") <- prcomp(t(logs), rank. = 10)$x
+#'   get_factors(from_latent(sce, use_rep = "PCA"))
+#' }
+#' @export
+from_latent <- function(x, use_rep, genes = NULL, batch_key = NULL, covariate_keys = character(),
+                        size_factor_key = NULL, assay = NULL, seed = 0, progress = TRUE, cell_data = NULL) {
+  r_fit(ask("from_latent", as.list(environment())))
 }

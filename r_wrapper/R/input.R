@@ -1,7 +1,7 @@
 # Objects in: counts, names and cell data of a SingleCellExperiment, a Seurat object or a matrix.
 
 # What the engine takes: counts (genes x cells), names, and only those columns of cell data that the question needs.
-read_input <- function(x, cell_data, assay, keys, genes = NULL, hint = NULL) {
+read_input <- function(x, cell_data, assay, keys, genes = NULL, hint = NULL, reduction = NULL) {
   counts <- counts_of(x, assay, hint)
   if (!all(dim(counts))) {
     stop(sprintf("`x` must have cells and genes, but has %d and %d.", ncol(counts), nrow(counts)), call. = FALSE)
@@ -16,6 +16,7 @@ read_input <- function(x, cell_data, assay, keys, genes = NULL, hint = NULL) {
     cells = colnames(counts),
     cell_data = stats::setNames(columns, keys),
     gene_data = gene_column(x, genes),
+    positions = positions_of(x, reduction),
     assay = assay
   )
 }
@@ -153,4 +154,16 @@ gene_column <- function(x, genes) {
   if (!is.character(genes) || length(genes) != 1L) return(list())
   data <- if (is_se(x)) SummarizedExperiment::rowData(x) else list()
   if (genes %in% names(data)) stats::setNames(list(array(data[[genes]])), genes) else list()
+}
+
+# A reduction of `x` by its name, if it is there: the engine says so if it needs it.
+positions_of <- function(x, name) {
+  if (!is.character(name) || length(name) != 1L || is.na(name)) return(list())
+  there <- if (inherits(x, "Seurat")) SeuratObject::Reductions(x)
+           else if (methods::is(x, "SingleCellExperiment")) SingleCellExperiment::reducedDimNames(x)
+  if (!name %in% there) return(list())
+  values <- if (inherits(x, "Seurat")) SeuratObject::Embeddings(x, reduction = name)
+            else SingleCellExperiment::reducedDim(x, name)
+  if (methods::is(values, "LinearEmbeddingMatrix")) values <- SingleCellExperiment::sampleFactors(values)
+  stats::setNames(list(unname(as.matrix(values))), name)
 }

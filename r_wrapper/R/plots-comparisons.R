@@ -141,10 +141,10 @@ by_factor <- function(contributions, comparisons, points, n) {
     own_contributions(contributions, rows[1, ], utils::head(points$gene[points$called], n), key)
   }, comparisons, points)
   every <- do.call(rbind, parts)
-  factors <- setdiff(unique(every$factor), "remainder")
+  factors <- setdiff(unique(every$factor), c("inactive", "remainder"))
   size <- vapply(factors, function(name) mean(abs(every$value[every$factor == name])), 0)
   first <- factors[rank(-size, ties.method = "first") <= .max_factors]
-  rests <- c(if (length(factors) > length(first)) "other factors",
+  rests <- c(if (length(setdiff(every$factor, c(first, "remainder")))) "other factors",
     intersect("remainder", every$factor))
   lapply(unname(parts), function(part) {
     part$factor[!part$factor %in% c(first, "remainder")] <- "other factors"

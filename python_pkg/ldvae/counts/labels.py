@@ -12,7 +12,7 @@ from anndata import AnnData
 from .. import checks
 from ..checks import brief
 
-__all__ = ["Labels", "check_anndata", "read_cells", "read_labels", "read_values", "unique_names"]
+__all__ = ["Labels", "read_positions", "check_anndata", "read_cells", "read_labels", "read_values", "unique_names"]
 
 
 @dataclass(frozen=True)
@@ -101,3 +101,15 @@ def read_values(adata: Any, key: Any, argument: str) -> np.ndarray | Labels:
     if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype):
         return column.to_numpy(dtype=np.float64, na_value=np.nan)
     return read_labels(adata, key, argument)
+
+
+def read_positions(adata: Any, key: Any, argument: str) -> np.ndarray:
+    """An embedding of `obsm` (cells × dimensions, float32)."""
+    obsm = check_anndata(adata).obsm
+    if not isinstance(key, str) or key not in obsm:
+        there = checks.shown(obsm.keys(), 8) or "it has none"
+        raise ValueError(f"`{argument}` must name an embedding of adata.obsm ({there}), not {brief(key)}.")
+    values = np.asarray(obsm[key])
+    if values.ndim != 2 or not values.shape[1] or values.dtype.kind not in "fiu" or not np.isfinite(values).all():
+        raise ValueError(f"`{argument}`: adata.obsm[{key!r}] must hold finite numbers, cells × dimensions.")
+    return np.ascontiguousarray(values, dtype=np.float32)

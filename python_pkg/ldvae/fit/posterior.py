@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ..counts.design import design_matrix
-from ..counts.labels import Labels, read_labels
+from ..counts.labels import Labels, read_labels, read_positions
 from ..counts.minibatches import SparseCounts
 from ..counts.reader import Counts, read_counts
 from ..machine.device import refuse_surroundings
@@ -94,6 +94,13 @@ def read_data(fit: Fit, adata: Any) -> Cells:
     known = len(counts.cells) == len(fit.cells) and bool(np.all(counts.cells == fit.cells))
     if known and np.allclose(counts.lib_size, fit.lib_size):
         return Cells(counts, batch, design, fit.latent_mean, fit.latent_variance)
+    if c.encoder == "given":
+        positions = read_positions(adata, c.use_rep, "use_rep")
+        if positions.shape[1] != c.n_latent:
+            raise ValueError(
+                f"adata.obsm[{c.use_rep!r}] must have the {c.n_latent} dimensions of the fit, not {positions.shape[1]}."
+            )
+        return Cells(counts, batch, design, positions, np.zeros_like(positions))
     return Cells(counts, batch, design, *encode(rebuild(fit), _data(counts, design)))
 
 
