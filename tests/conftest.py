@@ -35,6 +35,12 @@ def fit(simulated, settings):
     return fit_ldvae(simulated, batch_key="batch", **settings)
 
 
+@pytest.fixture(scope="session")
+def decoded(simulated, settings):
+    """The same, its factors those of the decoder."""
+    return fit_ldvae(simulated, batch_key="batch", measure_factors=False, **settings)
+
+
 @pytest.fixture(params=["cpu", "as on a device"])
 def each_path(request, monkeypatch):
     """Twice: by what is done on a CPU, and by what is done on a device, where no number may be waited for."""

@@ -34,7 +34,8 @@ SIGNATURES = {
     "fit_ldvae": "(adata, *, genes=None, batch_key=None, covariate_keys=(), size_factor_key=None, layer=None, "
     "n_latent=30, n_hidden=128, n_layers=1, dropout_rate=0.1, gene_likelihood='nb', latent_distribution='normal', "
     "decoder='linear', loadings_prior='ard', max_epochs=None, batch_size=None, learning_rate=0.01, "
-    "validation_size=0.1, early_stopping=True, checkpoint=None, seed=0, device='auto', progress=True)",
+    "validation_size=0.1, early_stopping=True, measure_factors=True, checkpoint=None, seed=0, device='auto', "
+    "progress=True)",
     "get_history": "(fit)",
     "get_latent": "(fit, adata=None, *, inactive=False)",
     "get_loadings": "(fit, *, inactive=False)",
@@ -58,7 +59,9 @@ SIGNATURES = {
     "save_fit": "(fit, path)",
     "load_fit": "(path)",
     "add_ldvae": "(adata, fit, *, scores=None, de=None, groupby=None)",
-    "from_scvi": "(model, adata=None)",
+    "from_scvi": "(model, adata=None, *, measure_factors=True, seed=0)",
+    "from_latent": "(adata, *, use_rep, genes=None, batch_key=None, covariate_keys=(), size_factor_key=None, "
+    "layer=None, seed=0, progress=True)",
     "write_report": "(fit, adata, *, groupby, path, key=None, sample_key=None, embedding=None, n_genes=10, seed=0)",
 }  # fmt: skip
 PLOTS = {"plot_history", "plot_loadings", "plot_programs", "plot_differential_expression", "plot_association"}

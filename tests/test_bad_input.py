@@ -48,8 +48,11 @@ def calls(adata, fit, tmp_path_factory):
     associated = ldvae.associate_factors(fit, adata, key="population")
     path = str(tmp_path_factory.mktemp("bad") / "fit")
     ldvae.save_fit(fit, path)
+    placed = adata.copy()
+    placed.obsm["X_place"] = np.random.default_rng(0).normal(size=(adata.n_obs, 2))
     found = {
         "fit_ldvae": dict(adata=adata, **QUICK),
+        "from_latent": dict(adata=placed, use_rep="X_place", progress=False),
         "get_history": dict(fit=fit),
         "get_latent": dict(fit=fit, adata=adata),
         "get_loadings": dict(fit=fit),
@@ -142,6 +145,12 @@ ARGUMENTS = [
     ("fit_ldvae", "device", V, [("tpu", "not 'tpu'"), ("cuda:99", "this machine has"), ("cpu:x", "not 'cpu:x'")]),
     ("fit_ldvae", "device", T, [(0, "not 0"), (None, "not None")]),
     ("fit_ldvae", "progress", T, [(1, "not 1"), ("no", "not 'no'")]),
+    ("fit_ldvae", "measure_factors", T, [(1, "not 1"), ("no", "not 'no'")]),
+    ("get_latent", "inactive", T, [(1, "not 1")]),
+    ("get_loadings", "inactive", T, [("yes", "not 'yes'")]),
+    ("from_latent", "use_rep", V, [
+        ("X_umap", "embedding of adata.obsm ('activity', 'X_place'), not 'X_umap'"), (3, "not 3"),
+    ]),
     ("get_expression", "genes", V, [(["X"], "1 are not: 'X'"), ([], "must name genes"), (["G1", "G1"],
      "more than once")]),
     ("get_expression", "genes", T, [(1, "not 1"), ([2], "2 is a int"), (None, "not None")]),
@@ -402,6 +411,9 @@ def test_covariates_must_have_a_value_in_every_cell(calls, adata, column):
     refused(calls, "fit_ldvae", V, "100 cells have no value of 'extra'", adata=changed, covariate_keys="extra")
 
 
+SHARED = ("genes", "batch_key", "covariate_keys", "size_factor_key", "layer", "seed", "progress")  # with fit_ldvae
+
+
 def test_there_are_enough_cases():
     assert len(ARGUMENTS) >= 150 and len(ASKED) >= 150
     told = {(name, argument) for name, argument, *_ in ARGUMENTS}
@@ -411,7 +423,8 @@ def test_there_are_enough_cases():
         if p not in ("fit", "adata") and (name, p) not in told
     }  # fmt: skip
     programs = {"groupby", "reference", "sample_key", "n_programs", "seed", "kind"}  # checked by the same lines
-    assert {u for u in untold if u[0] not in ("population_programs", "get_program_scores") or u[1] not in programs} == {
+    repeated = {"population_programs": programs, "get_program_scores": programs, "from_latent": set(SHARED)}
+    assert {u for u in untold if u[1] not in repeated.get(u[0], ())} == {
         ("simulate_counts", "rewired_populations"), ("simulate_counts", "n_identity"), ("simulate_counts", "n_batches"),
         ("simulate_counts", "n_samples"), ("simulate_counts", "sample_std"), ("simulate_counts", "n_sample_genes"),
         ("plot_programs", "scores"), ("plot_programs", "embedding"), ("plot_programs", "n_genes"),

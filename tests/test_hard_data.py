@@ -21,6 +21,7 @@ MAY_BE_NAN = {
         "proba_de", "lfsr", "bayes_factor", "lfc_mean", "lfc_median", "lfc_std", "lfc_lower", "lfc_upper", "mean1",
         "mean2",
     ),
+    "get_factors": ("reliability", "pval", "kl"),  # of what is no factor
     "associate_factors": ("effect", "std", "statistic", "pval", "padj", "auc"),
 }  # fmt: skip
 

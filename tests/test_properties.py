@@ -47,8 +47,9 @@ def data(n_cells, genes, seed=0):
 def fit():
     adata = data(400, GENES)
     return ldvae.fit_ldvae(
-        adata, batch_key="batch", n_latent=2, n_hidden=8, max_epochs=40, batch_size=32, progress=False, device="cpu"
-    )
+        adata, batch_key="batch", n_latent=2, n_hidden=8, max_epochs=40, batch_size=32, progress=False, device="cpu",
+        measure_factors=False,  # few genes: parts of them say nothing
+    )  # fmt: skip
 
 
 # counts: mostly what a cell may have, at times what it may not
@@ -241,7 +242,7 @@ def test_fits_of_any_counts(
     if fit is not None:
         assert_finite(ldvae.get_history(fit), ("elbo_validation",))
         for read in (ldvae.get_latent, ldvae.get_loadings, ldvae.get_loadings_uncertainty, ldvae.get_factors):
-            assert_finite(read(fit))
+            assert_finite(read(fit), ("reliability", "pval", "kl"))
         assert_finite(answer(lambda: ldvae.get_latent(fit, adata), adata))
 
 

@@ -137,7 +137,7 @@ def test_gradients_that_are_off_are_on_for_training_alone(adata, wanted, without
 
 def test_gradients_that_an_interrupt_left_off_are_on_again(adata, monkeypatch):
     """Ctrl-C may fall into the exit of `torch.no_grad`, where gradients were not yet on again."""
-    held_out = train._held_out_elbo
+    held_out = train._held_out
 
     def interrupted(*args):
         found = held_out(*args)
@@ -148,7 +148,7 @@ def test_gradients_that_an_interrupt_left_off_are_on_again(adata, monkeypatch):
         return found
 
     seen = []
-    monkeypatch.setattr(train, "_held_out_elbo", interrupted)
+    monkeypatch.setattr(train, "_held_out", interrupted)
     assert ldvae.fit_ldvae(adata, **QUICK).info["stopped"] == "interrupted"
     assert torch.is_grad_enabled()
 

@@ -10,6 +10,7 @@ import reprlib
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,10 @@ __all__ = [
     "warn",
 ]
 
-_PACKAGE = os.path.dirname(__file__) + os.sep
+# This package, and torch, whose decorators stand between it and its callers.
+_INSIDE = tuple(
+    os.path.dirname(spec.origin) + os.sep for spec in map(find_spec, ("ldvae", "torch")) if spec and spec.origin
+)
 _LARGEST = 2**63 - 1  # whole numbers in numpy and torch
 _SHORT = reprlib.Repr()  # never spells out a large object, and survives a broken __repr__
 _SHORT.maxstring, _SHORT.maxother = 200, 80
@@ -158,7 +162,7 @@ def new_file(name: str, value: Any) -> str:
 def warn(message: str) -> None:
     """A warning that points at the line outside of this package from which it was called, however deep we are."""
     frame, level = sys._getframe(), 1
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_INSIDE):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, stacklevel=level)
 

@@ -36,11 +36,17 @@ def test_contributions_of_a_linear_decoder_sum_to_the_change_of_log_expression(t
     assert np.ptp(remainder) < 1e-4  # the normaliser: one number for all genes
     scores = (cells.mean - fit.factors["center"]) @ fit.factors["rotation"]
     difference = [scores[adata.obs["group"] == name].mean(0) for name in ("P1", "P2")]
-    by_factor = fit.factors["loadings"] * (difference[0] - difference[1])
+    by_factor = decoder_loadings(fit) * (difference[0] - difference[1])
     parts = table.groupby("factor", sort=False)["contribution"].apply(np.array)
     assert parts.index.tolist() == ["Z_1", "Z_2", "inactive", "remainder"] and fit.factors["active"].sum() == 2
     for k, factor in enumerate(["Z_1", "Z_2"]):
         np.testing.assert_allclose(parts[factor], by_factor[:, k], atol=1e-5)
+
+
+def decoder_loadings(fit):
+    """Of the decoder itself along the factors (genes × factors, log2)."""
+    w = fit.weights["loadings"]
+    return (w - w.mean(0)) @ np.linalg.pinv(fit.factors["rotation"]).T / np.log(2)
 
 
 def of_samples(fit, adata, first, second):
@@ -53,7 +59,7 @@ def of_samples(fit, adata, first, second):
         [(score[rows].mean(), log_rho[rows].mean(0)) for rows in side] for side in (first, second)
     ]  # per side and sample
     (score1, log1), (score2, log2) = ([np.mean([m[i] for m in side], axis=0) for i in (0, 1)] for side in means)
-    return fit.factors["loadings"][:, 1] * (score1 - score2), log1 - log2
+    return decoder_loadings(fit)[:, 1] * (score1 - score2), log1 - log2
 
 
 def test_contributions_give_every_sample_the_same_weight(three):
@@ -124,7 +130,7 @@ def test_contributions_of_a_nonlinear_decoder_follow_the_path(three):
         )
     change = (at_end[0] - at_end[1]) / np.log(2)
     factors = table[table["factor"] != "remainder"].groupby("gene", sort=False)["contribution"].sum().to_numpy()
-    assert np.abs(change).max() > 0.5
+    assert np.abs(change).max() > 0.3
     np.testing.assert_allclose(factors, change - change.mean(), atol=0.03 * np.abs(change).max())
     jacobian = path_jacobian(model, ends[1], ends[0], steps=200)
     np.testing.assert_allclose(jacobian @ (ends[0] - ends[1]), at_end[0] - at_end[1], atol=5e-3 * np.abs(change).max())

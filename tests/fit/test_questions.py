@@ -54,8 +54,10 @@ def test_the_table_of_factors(fit):
     n_active = int(table["active"].sum())
     assert table["active"].tolist() == [True] * n_active + [False] * (6 - n_active) and n_active > 0
     assert (np.diff(table["variance_explained"][:n_active]) <= 0).all()
-    told = (table["n_genes"] >= 5) & (table["kl"] > 0.1)
-    assert told[:n_active].all() and not told[n_active:].any()
+    told = (table["n_genes"] >= 5) & (table["pval"] < 0.05) & (table["reliability"] >= 0.4)
+    assert told[:n_active].all() and table.loc[n_active:, ["reliability", "pval", "kl"]].isna().all(axis=None)
+    kl = -np.log(1 - table["reliability"][:n_active]) / 2
+    assert np.allclose(table["kl"][:n_active], kl)
     long = get_loadings_uncertainty(fit)
     counted = long[long["lfsr"] < 0.05].groupby("factor").size().reindex(table["factor"][:n_active], fill_value=0)
     pd.testing.assert_series_equal(
@@ -74,7 +76,8 @@ def test_only_active_factors_are_listed_unless_asked_for(fit, read, first, rows)
         read(fit, inactive=1)
 
 
-def test_latent_scores_have_unit_variance_with_their_uncertainty(fit):
+def test_latent_scores_have_unit_variance_with_their_uncertainty(decoded):
+    fit = decoded
     scores = get_latent(fit, inactive=True)
     values, rotation = scores.iloc[:, 1:].to_numpy(), fit.factors["rotation"]
     assert np.allclose(values.mean(0), 0, atol=1e-5)
@@ -82,7 +85,15 @@ def test_latent_scores_have_unit_variance_with_their_uncertainty(fit):
     assert np.allclose(total, 1, atol=1e-4)
 
 
-def test_loadings_times_scores_are_the_decoded_expression_less_the_noise_of_loadings(fit, simulated):
+def test_measured_scores_have_unit_variance(fit):
+    values = get_latent(fit).iloc[:, 1:].to_numpy()
+    assert np.allclose(values.mean(0), 0, atol=1e-5) and np.allclose(values.var(0, ddof=1), 1, atol=1e-4)
+    rest = get_latent(fit, inactive=True).iloc[:, 1 + values.shape[1] :].to_numpy()
+    assert np.abs(values.T @ rest).max() < 1e-3 * len(values)  # what is left is uncorrelated with the factors
+
+
+def test_loadings_times_scores_are_the_decoded_expression_less_the_noise_of_loadings(decoded):
+    fit = decoded
     scores, loadings = (read(fit, inactive=True).iloc[:, 1:].to_numpy() for read in (get_latent, get_loadings))
     log2 = (fit.latent_mean - fit.latent_mean.mean(0)) @ fit.weights["loadings"].T / np.log(2)
     shrunk = scores @ loadings.T

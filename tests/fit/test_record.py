@@ -80,7 +80,7 @@ def test_a_changed_name_in_the_metadata_is_found(tmp_path):
 
 def test_a_future_file_is_told_from_a_damaged_one(tmp_path):
     header, body = header_of(RAW)
-    for schema in ("2", "9" * 30):
+    for schema in ("3", "9" * 30):
         header["__metadata__"]["schema"] = schema
         assert refusal(tmp_path, with_header(header, body)) == (
             "was written by a newer ldvae; update this one to open it."
@@ -176,7 +176,7 @@ def test_every_setting_is_looked_at():
     assert set(asdict(Config(n_genes=1))) == {
         "n_genes", "n_latent", "n_hidden", "n_layers", "dropout_rate", "gene_likelihood", "latent_distribution",
         "decoder", "loadings_prior", "closed", "layer", "batch_key", "size_factor_key", "size_factor_scale",
-        "covariates", "encoder", "lib_size",
+        "covariates", "encoder", "input_scale", "lib_size", "use_rep",
     }  # fmt: skip
     assert not is_valid(replace(Config(n_genes=1), size_factor_scale="x"))
 
@@ -255,7 +255,7 @@ def test_the_file_is_safetensors_and_no_pickle_is_opened(path, monkeypatch):
     raw = path.read_bytes()
     length = int.from_bytes(raw[:8], "little")
     header = json.loads(raw[8 : 8 + length])
-    assert header["__metadata__"]["kind"] == "ldvae fit" and header["__metadata__"]["schema"] == "1"
+    assert header["__metadata__"]["kind"] == "ldvae fit" and header["__metadata__"]["schema"] == "2"
     assert set(load_file(path)) == set(header) - {"__metadata__"}
 
     def refuse(*args, **kwargs):

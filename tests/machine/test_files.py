@@ -35,10 +35,11 @@ def test_a_file_that_may_not_be_read(tmp_path):
 
 
 FULL_DISK = """
-    import resource, signal, sys
+    import resource, signal, sys, warnings
     import ldvae
     from ldvae.model import training as train
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    warnings.simplefilter("ignore")  # that the fit is old
     fit, folder = ldvae.load_fit(sys.argv[1]), sys.argv[2]
     adata = ldvae.simulate_counts(n_cells=120, n_genes=30, n_populations=2, program_size=6, n_identity=6, seed=0)
     train._SAVE_EVERY = -1.0

@@ -79,7 +79,7 @@ REFUSED = """
 # The first ignores the signal by which torchrun ends what is left of a job, so that it surely has the time to say why.
 KILLED = """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    held_out, epochs = train._held_out_elbo, []
+    held_out, epochs = train._held_out, []
 
     def killed(*args):
         epochs.append(None)
@@ -87,7 +87,7 @@ KILLED = """
             os.kill(os.getpid(), signal.SIGKILL)
         return held_out(*args)
 
-    train._held_out_elbo, train._SAVE_EVERY = killed, -1.0
+    train._held_out, train._SAVE_EVERY = killed, -1.0
     ldvae.fit_ldvae(adata, checkpoint=folder + "/state", **settings)
 """
 

@@ -16,7 +16,7 @@ from support import same
 
 
 def interrupt_after(monkeypatch, n_epochs):
-    held_out, calls = train._held_out_elbo, []
+    held_out, calls = train._held_out, []
 
     def interrupted(*args):
         calls.append(None)
@@ -24,7 +24,7 @@ def interrupt_after(monkeypatch, n_epochs):
             raise KeyboardInterrupt
         return held_out(*args)
 
-    monkeypatch.setattr(train, "_held_out_elbo", interrupted)
+    monkeypatch.setattr(train, "_held_out", interrupted)
     monkeypatch.setattr(train, "_SAVE_EVERY", -1.0)
 
 

@@ -161,7 +161,7 @@ def test_wrong_arguments_get_a_sentence_before_anything_is_written(fit, cells, t
         ValueError, ldvae.write_report, fit, cells, groupby="label", path=tmp_path / "no" / "x"
     )
     assert "`n_genes` must be" in sentence(ValueError, ldvae.write_report, fit, cells, n_genes=0, **by)
-    assert "genes" in sentence(ValueError, fit, cells[:, :2], **by)
+    assert "genes" in sentence(ValueError, ldvae.write_report, fit, cells[:, :2], **by)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -75,7 +75,7 @@ def _moments(u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _floored(total: np.ndarray) -> np.ndarray:
-    return np.asarray(total + (_FLOOR * np.trace(total) / len(total) + 1e-300) * np.eye(len(total)))
+    return np.asarray(total + (_FLOOR * np.trace(total) / len(total) + 1e-12) * np.eye(len(total)))
 
 
 def _chance(u: np.ndarray, v: np.ndarray, values: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -180,7 +180,7 @@ def _config(
     counts: Counts, covariates: list[Covariate], *, sizes: dict[str, Any], choices: dict[str, Any], **others: Any
 ) -> Config:
     """The settings of a fit, those in numbers and words checked."""
-    checked: dict[str, Any] = {name: checks.integer(name, value, 1, MOST[name]) for name, value in sizes.items()}
+    checked: dict[str, Any] = {name: checks.integer(name, value, 1, MOST.get(name)) for name, value in sizes.items()}
     checked |= {name: checks.choice(name, value, CHOICES[name]) for name, value in choices.items()}
     return Config(
         n_genes=len(counts.genes),

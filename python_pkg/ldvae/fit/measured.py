@@ -101,14 +101,15 @@ def measure_factors(
     Returns
     -------
     Measured
-        Without factors where there are fewer than 60 cells or 20 genes: parts of them say nothing.
+        Without factors where there are fewer than 60 cells or 20 genes (parts of them say nothing), or all lie in one
+        place.
     """
     rng = np.random.default_rng(seed)
     n, n_genes = counts.shape
-    if n < _MIN_CELLS or n_genes < 2 * FOLDS:
+    spread = positions.std(0)
+    if n < _MIN_CELLS or n_genes < 2 * FOLDS or not spread.any():
         nothing = np.zeros((n_genes, 0))
         return Measured(nothing, nothing, nothing, np.zeros(0), np.zeros(0), np.zeros((n, 0)))
-    spread = positions.std(0)
     scale = np.where(spread > 1e-6 * spread.max(initial=1e-300), spread, np.inf)  # a constant coordinate says nothing
     depth = np.log(lib_size) - np.log(lib_size).mean()
     fold = rng.permutation(np.arange(n_genes) % FOLDS)

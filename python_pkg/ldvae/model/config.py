@@ -24,8 +24,9 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "lib_size": ("observed", "latent"),
 }
 
-# The largest whole number that `Config` may have: what can be addressed, and what anybody would mean.
-MOST = {"n_genes": 2**31, "n_latent": 1000, "n_hidden": 2**31, "n_layers": 20}
+# The largest whole numbers that anybody would mean, and those that can be addressed.
+MOST = {"n_latent": 1000, "n_layers": 20}
+_LARGEST = {"n_genes": 2**31, "n_hidden": 2**31} | MOST
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def is_valid(c: Config) -> bool:
     """Whether these are settings that a fit can have (those of a file may be anything)."""
     words = (c.layer, c.batch_key, c.size_factor_key, c.use_rep)
     return (
-        all(type(getattr(c, name)) is int and 1 <= getattr(c, name) <= most for name, most in MOST.items())
+        all(type(getattr(c, name)) is int and 1 <= getattr(c, name) <= most for name, most in _LARGEST.items())
         and all(getattr(c, name) in choices for name, choices in CHOICES.items())
         and all(word is None or isinstance(word, str) for word in words)
         and isinstance(c.closed, bool)
