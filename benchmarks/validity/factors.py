@@ -20,10 +20,11 @@ from sklearn.decomposition import PCA
 
 import ldvae
 from ldvae.counts.minibatches import SparseCounts
-from ldvae.fit import measured
 from ldvae.fit.directions import FOLDS
 from ldvae.fit.helpers import place
+from ldvae.fit.measured import measure_factors
 from ldvae.fit.posterior import encode, rebuild
+from ldvae.stats.centre import centre
 from ldvae.stats.nb_regression import nb_regression
 
 BINS = ((0, 30), (30, 60), (60, 120), (120, 500), (500, np.inf))
@@ -80,11 +81,11 @@ def unseen(folder: Path, name: str, seed: int) -> list[Row]:
     a = read(folder, name)
     order = np.random.default_rng(1000 + seed).permutation(a.n_obs)
     new, old = np.sort(order[: a.n_obs // 5]), np.sort(order[a.n_obs // 5 :])
-    fit = fitted(a[old].copy(), seed)
-    active = fit.factors["active"]
-    loading, std, lfsr = (fit.factors[k][:, active] for k in ("loadings", "loadings_std", "loadings_lfsr"))
-    x, library = a.X[:, a.var["hv"].to_numpy()], np.asarray(a.X.sum(1)).ravel().astype(float)
-    slope, error = _regressed(x, library, fit, old, new, seed)
+    z = fitted(a[old].copy(), seed).latent_mean.astype(float)
+    x, library = a.X[:, a.var["hv"].to_numpy()].tocsr(), np.asarray(a.X.sum(1)).ravel().astype(float)
+    found = measure_factors(x[old], library[old], np.zeros((len(old), 0)), z, seed=seed)
+    loading, std, lfsr = found.loadings / np.log(2), found.std / np.log(2), found.lfsr
+    slope, error = _regressed(x, library, found.scores, old, new, seed)
     count = np.broadcast_to(np.asarray(x[old].sum(0)).reshape(-1, 1), loading.shape)
     sure, rows = lfsr < 0.05, []
     for low, high in BINS:
@@ -101,14 +102,13 @@ def unseen(folder: Path, name: str, seed: int) -> list[Row]:
 
 
 def _regressed(
-    x: sp.csr_matrix, library: np.ndarray, fit: ldvae.Fit, old: np.ndarray, new: np.ndarray, seed: int
+    x: sp.csr_matrix, library: np.ndarray, scored: np.ndarray, old: np.ndarray, new: np.ndarray, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Slopes and errors (genes × factors, log2 per SD of the factor) in new cells, placed by helpers of old ones."""
     rng = np.random.default_rng(seed)
     n, n_genes = x.shape
-    active = fit.factors["active"]
-    target = np.zeros((n, int(active.sum())))
-    target[old] = (fit.latent_mean - fit.factors["center"]) @ fit.factors["rotation"][:, active]
+    target = np.zeros((n, scored.shape[1]))
+    target[old] = scored
     fold = rng.permutation(np.arange(n_genes) % FOLDS)
     folds = [np.flatnonzero(fold == f) for f in range(FOLDS)]
     is_new = np.isin(np.arange(n), new)
@@ -135,7 +135,7 @@ def _regressed(
         slope[genes] = (found.coefficient[:, at] + step) / np.log(2)
         error[genes] = np.sqrt(np.maximum(full.diagonal(0, 1, 2)[:, at], robust)) / np.log(2)
     for k in range(slope.shape[1]):
-        slope[:, k] -= measured.centre(slope[:, k], error[:, k])
+        slope[:, k] -= centre(slope[:, k], error[:, k])
     return slope, error
 
 

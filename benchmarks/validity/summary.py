@@ -115,6 +115,24 @@ def promises(rows: pd.DataFrame) -> pd.DataFrame:
                 else 0.9
             )
             line(f"{part}: {measure}", real[real["measure"] == measure], low, 0 if low is None else None)
+    for name, best in rows[rows["section"] == "factors, gain"].groupby("setting"):
+        values = best[best["measure"] == "nats per cell, plain"].set_index("method")["value"]
+        own = best[(best["method"] == "ldvae") & (best["measure"] == "nats per cell, weighted")]
+        components = round(float(values.drop("ldvae").max()), 2)
+        line(f"unseen genes of unseen cells, nats per cell, {name}: over the best components", own, components)
+    for name, part in rows[rows["section"] == "factors, permuted"].groupby("setting"):
+        over = part[part["measure"] == "more than populations - 1"]
+        line(f"permuted counts, {name}: more factors than populations tell apart", over, high=0.0)
+    for name, part in rows[rows["section"] == "factors, unseen cells"].groupby("setting"):
+        line(f"unseen cells, {name}: loadings replicate at", part[part["measure"] == "replicate at"], 0.8, 1.2)
+        line(f"unseen cells, {name}: opposite", part[part["measure"] == "opposite"], high=0.05)
+        line(f"unseen cells, {name}: intervals cover", part[part["measure"] == "intervals cover"], 0.92, 0.98)
+    for name, part in rows[rows["section"] == "factors, seeds"].groupby("setting"):
+        back = part[part["measure"] == "come back at |r| >= .8"]
+        line(f"another seed, {name}: factors that come back at |r| >= .8", back, 0.9)
+        line(f"another seed, {name}: median |r|", part[part["measure"] == "median |r|"], 0.9)
+    for name, part in rows[rows["section"] == "factors, other latents"].groupby("setting"):
+        line(f"the same factors in {name.partition(', ')[2]} of {name.partition(',')[0]}: median |r|", part, 0.9)
     three = rows[(rows["section"] == "real") & (rows["measure"] == "largest AUROC of a chemistry by a factor")]
     line("three chemistries: largest AUROC by a factor", three[three["method"] == "batch registered"], high=0.7)
     columns = ["what", "measured", "error", "over", "runs", "bound", "holds"]

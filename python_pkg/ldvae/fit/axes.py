@@ -55,9 +55,9 @@ def measured_factors(
     found = measure_factors(
         part, lib_size[rows], design[rows], z[rows].astype(np.float64), seed=seed, progress=progress and ranks.rank == 0
     )
-    if found.loadings.shape[1] == z.shape[1] > 1:
-        warn(f"All {z.shape[1]} directions of the latent are factors; a larger `n_latent` may show more.")
     axes, held = _axes(z[rows], z_variance[rows].mean(0), found)
+    if held.sum() == z.shape[1] > 1:
+        warn(f"All {z.shape[1]} directions of the latent are factors; a larger `n_latent` may show more.")
     return _completed(found.take(held), axes[:, held], linear_map(model, z, z_variance), z)
 
 

@@ -28,6 +28,7 @@ _SPLITS = 12  # of the cells into halves: scores of one are noisy (validity: fac
 _MIN_CELLS = 60
 _PRIOR = 1.0  # precision of a normal prior on coefficients while they are fitted; it is divided out afterwards
 _RARE = 500  # counts of a gene below which its likelihood is not quadratic
+_OPEN = 0.05  # of a loading: what reliability, rotation and folds of the genes leave open (validity: factors)
 _CLEAR = 1.5  # standard errors from which that matters
 
 
@@ -187,6 +188,7 @@ def _turned(
     std = np.sqrt(np.maximum(_quadratic(turn, fitted.covariance), _quadratic(turn, fitted.robust)))
     rare = (np.abs(loading) > _CLEAR * std) & (total < _RARE)[:, None]
     std = np.maximum(std, _cautious(counts, lib_size, design, found.scores, folds, fitted, turn, loading, rare))
+    std = np.hypot(std, _OPEN * loading)
     mean, error, lfsr = loading.copy(), std.copy(), np.ones_like(loading)
     for k in range(loading.shape[1]):
         shrunk = ash(loading[:, k] - centre(loading[:, k], std[:, k]), std[:, k])

