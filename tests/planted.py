@@ -46,7 +46,7 @@ def simulate_groups(seed, groups, n_genes=400, library=700, batch=None, own=None
 def fitted(adata, **kwargs):
     """Its factors are those of the decoder, against which it can be held."""
     return fit_ldvae(
-        adata, max_epochs=20, n_latent=6, n_hidden=32, measure_factors=False, progress=False, device="cpu", **kwargs
+        adata, max_epochs=40, n_latent=6, n_hidden=32, measure_factors=False, progress=False, device="cpu", **kwargs
     )
 
 

@@ -11,6 +11,7 @@ import sys
 import textwrap
 import time
 import traceback
+import warnings
 from dataclasses import fields
 from html.parser import HTMLParser
 from pathlib import Path
@@ -22,6 +23,7 @@ import pytest
 import scipy.sparse as sp
 
 import ldvae
+from ldvae.machine import sparse
 
 PACKAGE = str(Path(ldvae.__file__).parent)
 OLD = sorted((Path(__file__).parent / "data").glob("fit-*.safetensors"))  # a fit of each version, by age
@@ -140,6 +142,9 @@ def is_sentence(error):
     )
 
 
+UNMEASURED = ("reliability", "pval", "kl")  # of directions that are no factors
+
+
 def assert_finite(table, but=()):
     """A table of plain columns; its numbers are finite except in the columns `but`, which may hold NaN."""
     assert isinstance(table, pd.DataFrame) and isinstance(table.index, pd.RangeIndex)
@@ -155,6 +160,75 @@ def all_stored(x):
     """A sparse matrix that stores every entry, zeros too."""
     n, m = x.shape
     return sp.csr_matrix((x.ravel(), np.tile(np.arange(m), n), np.arange(0, x.size + 1, m)), shape=x.shape)
+
+
+def gathered(monkeypatch, x, share, step=100):
+    """Counts as they are gathered, in memory or beyond this share of it on disk."""
+    monkeypatch.setattr(sparse, "_SHARE", share)
+    found = sparse.Gathered(x.shape[1])
+    for start in range(0, len(x), step):
+        found.add(sp.csr_matrix(x[start : start + step]))
+    return found.matrix()
+
+
+def with_counts(change):
+    """The object with its counts as a dense float matrix that `change` alters, or replaces by what it returns."""
+
+    def make(adata):
+        found = adata.copy()
+        x = found.X.toarray().astype(float)
+        changed = change(x)
+        found.X = x if changed is None else changed
+        return found
+
+    return make
+
+
+def put(value, where=(0, 0)):
+    return with_counts(lambda x: x.__setitem__(where, value))
+
+
+def broken(attribute, where, value, kind="csr"):
+    """Sparse counts with one wrong number among their indices."""
+
+    def make(adata):
+        found = adata.copy()
+        x = found.X.asformat(kind).copy()
+        getattr(x, attribute)[where] = value
+        found.X = x
+        return found
+
+    return make
+
+
+def labelled(column, make):
+    def changed(adata):
+        found = adata.copy()
+        found.obs[column] = make(found.n_obs)
+        return found
+
+    return changed
+
+
+def repeated(attribute):
+    def make(adata):
+        found = adata.copy()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            setattr(found, attribute, ["same"] * len(getattr(found, attribute)))
+        return found
+
+    return make
+
+
+def without_x(adata):
+    return ad.AnnData(obs=adata.obs, var=adata.var)
+
+
+def twice(adata):
+    found = adata.copy()
+    found.obs = pd.concat([found.obs, found.obs], axis=1)
+    return found
 
 
 def mutations(raw, path, n, seed):

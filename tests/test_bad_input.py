@@ -12,7 +12,7 @@ import pytest
 import scipy.sparse as sp
 
 import ldvae
-from support import fingerprint, is_sentence
+from support import broken, fingerprint, is_sentence, labelled, put, repeated, twice, with_counts, without_x
 
 QUICK = dict(n_latent=3, n_hidden=8, max_epochs=1, batch_size=32, progress=False, device="cpu")
 
@@ -124,6 +124,8 @@ ARGUMENTS = [
     ("fit_ldvae", "n_latent", T, [("3", "'3' is a str"), (True, "True is a bool"), (None, "NoneType"), ([3], "list")]),
     ("fit_ldvae", "n_hidden", V, [(0, "not 0"), (10**12, "bytes of memory"), (10**15, "bytes of memory"),
      (HUGE, "at most 9223372036854775807")]),
+    ("get_latent", "inactive", T, [(1, "not 1"), ("yes", "not 'yes'")]),
+    ("get_loadings", "inactive", T, [(None, "not None")]),
     ("fit_ldvae", "n_layers", V, [(0, "not 0"), (21, "not 21")]),
     ("fit_ldvae", "dropout_rate", V, [(1, "not 1"), (-0.1, "not -0.1"), (NAN, "not nan")]),
     ("fit_ldvae", "dropout_rate", T, [("0.1", "'0.1' is a str"), (False, "False is a bool")]),
@@ -278,66 +280,6 @@ def test_cells_that_cannot_be_compared(calls):
         refused(calls, "differential_expression", error, says, groupby=None, group1=None, **changed)
 
 
-def counts(change):
-    """The object with its counts as a dense float matrix that `change` alters, or replaces by what it returns."""
-
-    def make(adata):
-        found = adata.copy()
-        x = found.X.toarray().astype(float)
-        changed = change(x)
-        found.X = x if changed is None else changed
-        return found
-
-    return make
-
-
-def put(value, where=(0, 0)):
-    return counts(lambda x: x.__setitem__(where, value))
-
-
-def broken(attribute, where, value, kind="csr"):
-    """Sparse counts with one wrong number among their indices."""
-
-    def make(adata):
-        found = adata.copy()
-        x = found.X.asformat(kind).copy()
-        getattr(x, attribute)[where] = value
-        found.X = x
-        return found
-
-    return make
-
-
-def labels(column, make):
-    def changed(adata):
-        found = adata.copy()
-        found.obs[column] = make(found.n_obs)
-        return found
-
-    return changed
-
-
-def repeated(attribute):
-    def make(adata):
-        found = adata.copy()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            setattr(found, attribute, ["same"] * len(getattr(found, attribute)))
-        return found
-
-    return make
-
-
-def without_x(adata):
-    return ad.AnnData(obs=adata.obs, var=adata.var)
-
-
-def twice(adata):
-    found = adata.copy()
-    found.obs = pd.concat([found.obs, found.obs], axis=1)
-    return found
-
-
 COUNTING = ["fit_ldvae", "get_latent", "get_expression", "add_ldvae", "population_loadings", "population_programs",
             "get_program_scores", "differential_expression", "differential_contributions",
      "associate_factors"]  # fmt: skip
@@ -350,13 +292,13 @@ OBJECTS = {
     "NaN": (put(NAN), COUNTING, V, "has the value nan;"),
     "infinite": (put(INF), COUNTING, V, "has the value inf;"),
     "fraction": (put(0.5), COUNTING, V, "has the value 0.5;"),
-    "log-normalised": (counts(np.log1p), COUNTING, V, "must hold raw counts"),
+    "log-normalised": (with_counts(np.log1p), COUNTING, V, "must hold raw counts"),
     "huge": (put(1e30), COUNTING, V, "at most 16,777,216, but has the value 1e+30"),
-    "object dtype": (counts(lambda x: x.astype(object)), COUNTING, T, "must hold numbers, not object"),
-    "strings": (counts(lambda x: x.astype(str)), COUNTING, T, "must hold numbers, not <U32"),
-    "complex": (counts(lambda x: x + 0j), COUNTING, T, "must hold numbers, not complex128"),
+    "object dtype": (with_counts(lambda x: x.astype(object)), COUNTING, T, "must hold numbers, not object"),
+    "strings": (with_counts(lambda x: x.astype(str)), COUNTING, T, "must hold numbers, not <U32"),
+    "complex": (with_counts(lambda x: x + 0j), COUNTING, T, "must hold numbers, not complex128"),
     "a cell of zeros": (put(0.0, 0), COUNTING, V, "1 of 200 cells have no counts"),
-    "only zeros": (counts(np.zeros_like), COUNTING, V, "200 of 200 cells have no counts"),
+    "only zeros": (with_counts(np.zeros_like), COUNTING, V, "200 of 200 cells have no counts"),
     "index too large": (broken("indices", 3, 10**6), COUNTING, V, "damaged sparse matrix"),
     "index negative": (broken("indices", 3, -7), COUNTING, V, "damaged sparse matrix"),
     "pointers fall": (broken("indptr", 3, 10**6), COUNTING, V, "damaged sparse matrix"),
@@ -378,20 +320,22 @@ OBJECTS = {
     "a matrix": (lambda a: a.X, COUNTING, T, "must be an AnnData, not a scipy.sparse._csr.csr_matrix"),
     "a table": (lambda a: a.to_df(), COUNTING, T, "must be an AnnData, not a pandas.core.frame.DataFrame"),
     "a fit": (lambda a: "fit", COUNTING, T, "must be an AnnData, not a builtins.str"),
-    "one group": (labels("population", lambda n: "P0"), GROUPING, V, "population"),
-    "a group per cell": (labels("population", lambda n: [f"p{i}" for i in range(n)]), GROUPING[:5], V, ""),
-    "no labels": (labels("population", lambda n: pd.Categorical([None] * n, ["a"])), GROUPING, V, "has no labels"),
-    "labels that are lists": (labels("population", lambda n: [[1]] * n), GROUPING, T, "words, numbers or categories"),
-    "labels that read alike": (labels("population", lambda n: pd.Categorical([1, "1"] * (n // 2), [1, "1"])),
+    "one group": (labelled("population", lambda n: "P0"), GROUPING, V, "population"),
+    "a group per cell": (labelled("population", lambda n: [f"p{i}" for i in range(n)]), GROUPING[:5], V, ""),
+    "no labels": (labelled("population", lambda n: pd.Categorical([None] * n, ["a"])), GROUPING, V, "has no labels"),
+    "labels that are lists": (labelled("population", lambda n: [[1]] * n), GROUPING, T, "words, numbers or categories"),
+    "labels that read alike": (labelled("population", lambda n: pd.Categorical([1, "1"] * (n // 2), [1, "1"])),
      GROUPING, V,
                                "read alike: '1'"),
     "a column twice": (twice, GROUPING, V, "several are called"),
-    "infinite numbers": (labels("population", lambda n: [INF] + [1.0] * (n - 1)), ["associate_factors"], V, "infinite"),
-    "complex numbers": (labels("population", lambda n: np.arange(n) * 1j), ["associate_factors"], T, "real numbers"),
-    "numbers that do not vary": (labels("population", lambda n: 1.5), ["associate_factors"], V,
+    "infinite numbers": (labelled("population", lambda n: [INF] + [1.0] * (n - 1)), ["associate_factors"], V,
+                         "infinite"),
+    "complex numbers": (labelled("population", lambda n: np.arange(n) * 1j), ["associate_factors"], T, "real numbers"),
+    "numbers that do not vary": (labelled("population", lambda n: 1.5), ["associate_factors"], V,
      "which 'population' does not"),
-    "a batch not seen": (labels("batch", lambda n: "B9"), QUESTIONS, V, "has levels that the fit has not seen ('B9')"),
-    "batches missing": (labels("batch", lambda n: pd.Categorical([None, "B0"] * (n // 2))), QUESTIONS, V,
+    "a batch not seen": (labelled("batch", lambda n: "B9"), QUESTIONS, V,
+                         "has levels that the fit has not seen ('B9')"),
+    "batches missing": (labelled("batch", lambda n: pd.Categorical([None, "B0"] * (n // 2))), QUESTIONS, V,
                         "100 cells have no value of 'batch'"),
     "no batch": (lambda a: ad.AnnData(a.X, obs=a.obs.drop(columns="batch"), var=a.var), QUESTIONS, V,
                  "must have the column 'batch'"),
@@ -407,7 +351,7 @@ def test_a_wrong_object_is_refused(calls, adata, case, name):
 
 @pytest.mark.parametrize("column", [["B0", None], [1.0, NAN], [1.0, INF]])
 def test_covariates_must_have_a_value_in_every_cell(calls, adata, column):
-    changed = labels("extra", lambda n: column * (n // 2))(adata)
+    changed = labelled("extra", lambda n: column * (n // 2))(adata)
     refused(calls, "fit_ldvae", V, "100 cells have no value of 'extra'", adata=changed, covariate_keys="extra")
 
 

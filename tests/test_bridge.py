@@ -18,7 +18,7 @@ def as_r_sends(adata, keys=("population", "batch")):
     }
     return {
         "counts": sp.csc_matrix(adata.X.T.astype(float)), "genes": adata.var_names.tolist(),
-        "cells": adata.obs_names.tolist(), "cell_data": columns, "gene_data": [], "assay": None,
+        "cells": adata.obs_names.tolist(), "cell_data": columns, "gene_data": [], "positions": [], "assay": None,
     }  # fmt: skip
 
 

@@ -189,6 +189,16 @@ def test_what_is_allowed_passes(module: str, source: str) -> None:
     assert violations({module: source}) == []
 
 
+def test_tests_lie_where_their_module_does() -> None:
+    """`tests/counts/test_reader.py` is about `counts/reader`; what is about all of the engine lies on top."""
+    here = Path(__file__).parent
+    wings = {wing for line in FLOW for wing in line if (PACKAGE / wing).is_dir()}
+    tests = {p.relative_to(here).as_posix().replace("test_", "")[:-3] for p in here.glob("*/test_*.py")}
+    found = {test for test in tests if test.split("/")[0] in wings}
+    assert {test.split("/")[0] for test in found} == wings
+    assert {test for test in found if not is_module(test)} == set()
+
+
 def test_benchmarks_find_what_they_take_from_the_engine() -> None:
     found = []
     for path in (PACKAGE.parents[1] / "benchmarks").rglob("*.py"):

@@ -17,7 +17,12 @@ from hypothesis.extra import numpy as hnp
 from packaging.version import Version
 
 import ldvae
-from support import all_stored, assert_finite, fingerprint, is_sentence
+from support import UNMEASURED, all_stored, assert_finite, fingerprint, is_sentence
+
+try:
+    from hypothesis.internal.conjecture import providers
+except ImportError:  # older ones look at no source
+    providers = None
 
 N_GENES = 12
 GENES = [f"g{j}" for j in range(N_GENES)]
@@ -30,6 +35,13 @@ quick = settings(
     deadline=None, max_examples=40, derandomize=True, database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def the_same_examples(monkeypatch):
+    """However many modules are loaded: hypothesis tries numbers that it finds in their source."""
+    if hasattr(providers, "_get_local_constants"):
+        monkeypatch.setattr(providers, "_get_local_constants", lambda: providers.Constants())
 
 
 def data(n_cells, genes, seed=0):
@@ -172,7 +184,7 @@ class _Anything:
 
 @quick
 @given(objects(GENES, 100), mostly(st.just("label"), keys), levels, levels,
-       mostly(st.sampled_from(["mean", "cell"]), st.just("x")), maybe_key, maybe_key,
+       mostly(st.sampled_from(["mean", "cell"]), st.just("x")), mostly(st.none(), maybe_key), maybe_key,
        st.booleans(), mostly(st.just(0.25), numbers), mostly(st.just(0.05), numbers), seeds)  # fmt: skip
 def test_differences_of_any_groups(
     fit, adata, groupby, group1, group2, estimand, sample_key, within, correction, delta, fdr_target, seed
@@ -241,8 +253,10 @@ def test_fits_of_any_counts(
     )  # fmt: skip
     if fit is not None:
         assert_finite(ldvae.get_history(fit), ("elbo_validation",))
-        for read in (ldvae.get_latent, ldvae.get_loadings, ldvae.get_loadings_uncertainty, ldvae.get_factors):
-            assert_finite(read(fit), ("reliability", "pval", "kl"))
+        for read in (ldvae.get_latent, ldvae.get_loadings):
+            assert_finite(read(fit, inactive=True))
+        assert_finite(ldvae.get_loadings_uncertainty(fit))
+        assert_finite(ldvae.get_factors(fit), UNMEASURED)
         assert_finite(answer(lambda: ldvae.get_latent(fit, adata), adata))
 
 

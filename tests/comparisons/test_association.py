@@ -8,10 +8,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from ldvae import (
-    associate_factors,
-    get_latent,
-)
+from ldvae import associate_factors, get_latent
 from ldvae.comparisons.association import associate
 from ldvae.counts.labels import Labels
 from ldvae.stats.replicates import two_groups

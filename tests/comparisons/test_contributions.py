@@ -12,8 +12,6 @@ from ldvae.comparisons.contributions import path_jacobian
 from ldvae.fit.posterior import read_data, rebuild
 from planted import fitted, log_softmax
 
-# --- contributions ---------------------------------------------------------------------------------------------------
-
 
 def test_contributions_of_a_linear_decoder_sum_to_the_change_of_log_expression(three):
     fit, adata, _ = three
@@ -41,10 +39,11 @@ def test_contributions_of_a_linear_decoder_sum_to_the_change_of_log_expression(t
     assert parts.index.tolist() == ["Z_1", "Z_2", "inactive", "remainder"] and fit.factors["active"].sum() == 2
     for k, factor in enumerate(["Z_1", "Z_2"]):
         np.testing.assert_allclose(parts[factor], by_factor[:, k], atol=1e-5)
+    np.testing.assert_allclose(parts["inactive"], by_factor[:, 2:].sum(1), atol=1e-5)
 
 
 def decoder_loadings(fit):
-    """Of the decoder itself along the factors (genes × factors, log2)."""
+    """Of the canonical factors as the decoder has them (genes × factors, log2), not shrunk."""
     w = fit.weights["loadings"]
     return (w - w.mean(0)) @ np.linalg.pinv(fit.factors["rotation"]).T / np.log(2)
 
@@ -133,4 +132,4 @@ def test_contributions_of_a_nonlinear_decoder_follow_the_path(three):
     assert np.abs(change).max() > 0.3
     np.testing.assert_allclose(factors, change - change.mean(), atol=0.03 * np.abs(change).max())
     jacobian = path_jacobian(model, ends[1], ends[0], steps=200)
-    np.testing.assert_allclose(jacobian @ (ends[0] - ends[1]), at_end[0] - at_end[1], atol=5e-3 * np.abs(change).max())
+    np.testing.assert_allclose(jacobian @ (ends[0] - ends[1]), at_end[0] - at_end[1], atol=1e-2 * np.abs(change).max())

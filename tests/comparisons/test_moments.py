@@ -10,8 +10,6 @@ from ldvae.comparisons.plan import plan_comparisons
 from ldvae.fit.posterior import read_data, rebuild
 from planted import log_softmax
 
-# --- the mean, against a double loop ---------------------------------------------------------------------------------
-
 
 def test_mean_and_error_are_those_of_a_double_loop(three):
     """Draw loadings and latents from their posteriors, resample cells with their counts, average: again and again."""

@@ -12,8 +12,6 @@ from ldvae.comparisons.pairs import compare_pairs
 from ldvae.fit.posterior import read_data, rebuild
 from planted import log_softmax
 
-# --- cells, against another implementation ---------------------------------------------------------------------------
-
 
 def test_pairs_of_cells_agree_with_plain_arrays(three):
     """The definition of scvi-tools' change mode in ten lines, fed the same cells and draws."""

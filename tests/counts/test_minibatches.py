@@ -12,14 +12,16 @@ from scipy.special import gammaln
 
 from ldvae.counts import minibatches
 from ldvae.counts.minibatches import SparseCounts
-from ldvae.machine import sparse as store
-from ldvae.machine.sparse import Gathered
+from support import gathered
 
 RNG = np.random.default_rng(0)
 DENSE = RNG.poisson(0.7, (40, 15)).astype(np.float32)
+DENSE[7] = 0
+DENSE[:, 4] = 0
 LIBRARY = DENSE.sum(1) + 3.0
 DESIGN = RNG.normal(size=(40, 3)).astype(np.float32)
 MANY = RNG.poisson(0.4, (700, 30)).astype(np.float32)
+MANY[5] = 0
 
 
 @pytest.fixture
@@ -98,21 +100,13 @@ def test_arrays_that_cannot_be_written_are_left_alone():
     assert np.array_equal(counts.minibatch(torch.arange(40)).dense.numpy(), DENSE)
 
 
-def gathered(monkeypatch, share, step=100):
-    monkeypatch.setattr(store, "_SHARE", share)
-    found = Gathered(MANY.shape[1])
-    for start in range(0, len(MANY), step):
-        found.add(sp.csr_matrix(MANY[start : start + step]))
-    return found.matrix()
-
-
 @pytest.mark.parametrize("at_once", [24, 2048])
 def test_an_epoch_from_disk_visits_every_cell_once(monkeypatch, at_once):
     monkeypatch.setattr(minibatches, "_RUN", 16)
     monkeypatch.setattr(minibatches, "_RUNS", 4)
     monkeypatch.setattr(minibatches, "_AT_ONCE", at_once)
     design = np.arange(700, dtype=np.float32)[:, None]
-    counts = SparseCounts(gathered(monkeypatch, 0.0), MANY.sum(1) + 1, design, torch.device("cpu"))
+    counts = SparseCounts(gathered(monkeypatch, MANY, 0.0), MANY.sum(1) + 1, design, torch.device("cpu"))
     rows = torch.arange(0, 700, 2)
     generator = torch.Generator().manual_seed(0)
     batches = list(counts.epoch(rows, 24, generator))

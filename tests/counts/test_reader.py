@@ -16,6 +16,7 @@ from support import sentence
 
 N_CELLS, N_GENES = 30, 12
 DENSE = np.random.default_rng(0).poisson(1.5, (N_CELLS, N_GENES))
+DENSE[:, 3] += 1  # no empty cell
 
 
 def adata_of(x, **kwargs):
@@ -233,12 +234,7 @@ def test_the_object_is_not_changed_by_any_reading():
     assert list(adata.layers) == ["raw"] and not adata.uns and not adata.obsm
 
 
-BAD = {
-    "negative": (-1.0, "-1"),
-    "fraction": (0.25, "0.25"),
-    "missing": (np.nan, "nan"),
-    "infinite": (np.inf, "inf"),
-}
+BAD = {"negative": (-1.0, "-1"), "fraction": (0.25, "0.25"), "missing": (np.nan, "nan"), "infinite": (np.inf, "inf")}
 
 
 @pytest.mark.parametrize("container", CONTAINERS)

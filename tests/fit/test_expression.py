@@ -9,10 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-import ldvae
-from ldvae import (
-    get_expression,
-)
+from ldvae import get_expression
 from ldvae.fit.expression import ExpectedExpression, average_expression, is_log_normal
 from ldvae.fit.posterior import read_data, rebuild
 from ldvae.model.link import log_expression
@@ -21,12 +18,11 @@ ROWS, N_DRAWS = np.array([3, 77, 400]), 20_000
 
 
 @pytest.fixture(scope="module", params=["all genes", "some genes"])
-def model_and_cells(request, simulated, settings):
+def model_and_cells(request, simulated, fit, few_genes):
     """A fit whose expression sums to one, and one whose does not; latent positions as sure as is usual."""
-    genes = None if request.param == "all genes" else simulated.var_names[:80].tolist()
-    fit = ldvae.fit_ldvae(simulated, batch_key="batch", genes=genes, **settings)
-    cells = read_data(fit, simulated)
-    return rebuild(fit), replace(cells, variance=np.full_like(cells.variance, 0.15))
+    chosen = fit if request.param == "all genes" else few_genes
+    cells = read_data(chosen, simulated)
+    return rebuild(chosen), replace(cells, variance=np.full_like(cells.variance, 0.15))
 
 
 @pytest.mark.parametrize("average", [True, False])
@@ -56,9 +52,8 @@ def test_what_a_cell_expresses_does_not_depend_on_the_cells_beside_it(model_and_
         torch.testing.assert_close(whole, torch.cat(parts))
 
 
-def test_draws_where_log_expression_is_not_normal(simulated, settings):
-    fit = ldvae.fit_ldvae(simulated, batch_key="batch", decoder="nonlinear", **settings)
-    model, cells = rebuild(fit), read_data(fit, simulated)
+def test_draws_where_log_expression_is_not_normal(simulated, curved):
+    model, cells = rebuild(curved), read_data(curved, simulated)
     assert not is_log_normal(model)
     none = np.zeros((len(ROWS), cells.mean.shape[1]), np.float32)
     rho, squares, _ = ExpectedExpression(model, cells, True)(ROWS, none)

@@ -5,10 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ldvae import (
-    fit_ldvae,
-    get_factors,
-)
+from ldvae import fit_ldvae, get_factors
 
 FIT_ERRORS = [
     (dict(n_latent=0), "`n_latent` must be a whole number of at least 1 and at most 1000, not 0."),

@@ -7,15 +7,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from ldvae import (
-    add_ldvae,
-    get_factors,
-    get_history,
-    get_latent,
-    get_loadings,
-    get_loadings_uncertainty,
-    top_genes,
-)
+from ldvae import add_ldvae, get_factors, get_history, get_latent, get_loadings, get_loadings_uncertainty, top_genes
 from ldvae.tables import factor_names
 
 

@@ -132,12 +132,6 @@ def test_an_existing_file_is_replaced(fit, path):
     assert load_fit(path).info["seed"] == 7 and list(path.parent.iterdir()) == [path]
 
 
-def test_the_folder_must_be_there(fit, tmp_path):
-    assert sentence(ValueError, save_fit, fit, tmp_path / "no" / "x") == (
-        f"`path` must be in an existing folder, and {str(tmp_path / 'no')!r} is not one."
-    )
-
-
 def test_a_file_that_cannot_be_written_gets_a_sentence_and_leaves_nothing(fit, tmp_path):
     (tmp_path / "x").mkdir()  # a folder in the way
     assert sentence(OSError, save_fit, fit, tmp_path / "x").startswith(

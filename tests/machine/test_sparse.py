@@ -15,18 +15,12 @@ import scipy.sparse as sp
 import ldvae
 from ldvae.counts.reader import read_counts
 from ldvae.machine import sparse as store
-from ldvae.machine.sparse import Gathered, on_disk, row_blocks, sums_of_rows
+from ldvae.machine.sparse import on_disk, row_blocks, sums_of_rows
+from support import gathered
 
 RNG = np.random.default_rng(0)
 DENSE = RNG.poisson(0.4, (700, 30)).astype(np.float32)
-
-
-def gathered(monkeypatch, share, step=100):
-    monkeypatch.setattr(store, "_SHARE", share)
-    found = Gathered(DENSE.shape[1])
-    for start in range(0, len(DENSE), step):
-        found.add(sp.csr_matrix(DENSE[start : start + step]))
-    return found.matrix()
+DENSE[5] = 0
 
 
 @pytest.fixture
@@ -39,14 +33,14 @@ def small_memory(monkeypatch):
 def test_what_is_gathered_on_disk_is_what_was_given(monkeypatch, limit):
     monkeypatch.setattr(store, "_ENTRIES", 1000)
     monkeypatch.setattr(store, "_NARROW", limit)
-    found = gathered(monkeypatch, 0.0)
+    found = gathered(monkeypatch, DENSE, 0.0)
     assert on_disk(found) and found.indices.dtype == found.indptr.dtype == (np.int32 if limit > 100 else np.int64)
     assert np.array_equal(found.toarray(), DENSE)
     assert np.array_equal(found[[3, 699, 3]].toarray(), DENSE[[3, 699, 3]])
 
 
 def test_little_stays_in_memory(monkeypatch):
-    found = gathered(monkeypatch, 0.25)
+    found = gathered(monkeypatch, DENSE, 0.25)
     assert not on_disk(found) and np.array_equal(found.toarray(), DENSE)
 
 
@@ -56,7 +50,7 @@ def test_the_file_vanishes_with_the_matrix(monkeypatch):
         pytest.skip("needs /proc")
     mapped = lambda: Path("/proc/self/maps").read_text().count("(deleted)")  # noqa: E731
     before = mapped(), open_files()
-    found = gathered(monkeypatch, 0.0)
+    found = gathered(monkeypatch, DENSE, 0.0)
     assert mapped() > before[0]
     del found
     gc.collect()
@@ -68,7 +62,7 @@ def test_a_full_disk_is_one_sentence(monkeypatch):
     with pytest.raises(
         OSError, match=r"do not fit into memory, and .* has 10 bytes left for them; set .* TMPDIR"
     ) as caught:
-        gathered(monkeypatch, 0.0)
+        gathered(monkeypatch, DENSE, 0.0)
     assert "\n" not in str(caught.value)
 
 
@@ -86,21 +80,20 @@ def test_sums_of_rows_are_the_product(monkeypatch):
     np.testing.assert_allclose(sums_of_rows(sp.csr_matrix(DENSE), weight), weight.T @ DENSE, rtol=1e-6, atol=1e-9)
 
 
-def test_a_fit_from_disk_answers_like_one_from_memory(simulated, settings, tmp_path, small_memory):
+def test_a_fit_from_disk_answers_like_one_from_memory(fit, simulated, settings, tmp_path, small_memory):
     simulated.write_h5ad(tmp_path / "x.h5ad")
     backed = ad.read_h5ad(tmp_path / "x.h5ad", backed="r")
     assert on_disk(read_counts(backed).matrix)
     ask = {"groupby": "population"}
-    fit = ldvae.fit_ldvae(backed, batch_key="batch", **settings)
-    memory = ldvae.fit_ldvae(simulated, batch_key="batch", **settings)
-    quality = [ldvae.get_history(f)["elbo_validation"].max() for f in (fit, memory)]
+    of_disk = ldvae.fit_ldvae(backed, batch_key="batch", **settings)
+    quality = [ldvae.get_history(f)["elbo_validation"].max() for f in (of_disk, fit)]
     assert quality[0] == pytest.approx(quality[1], rel=0.01)
     for question in (
-        lambda x: ldvae.differential_expression(fit, x, **ask),
-        lambda x: ldvae.differential_expression(fit, x, **ask, estimand="cell", n_samples=100),
-        lambda x: ldvae.population_loadings(fit, x, **ask, kind="between"),
-        lambda x: ldvae.population_programs(fit, x, **ask, kind="within"),
-        lambda x: ldvae.get_latent(fit, x),
+        lambda x: ldvae.differential_expression(of_disk, x, **ask),
+        lambda x: ldvae.differential_expression(of_disk, x, **ask, estimand="cell", n_samples=100),
+        lambda x: ldvae.population_loadings(of_disk, x, **ask, kind="between"),
+        lambda x: ldvae.population_programs(of_disk, x, **ask, kind="within"),
+        lambda x: ldvae.get_latent(of_disk, x),
     ):
         pd.testing.assert_frame_equal(question(backed), question(simulated), rtol=1e-5)
     backed.file.close()

@@ -26,8 +26,6 @@ from pictures import (
     titles,
 )
 
-# ---------------------------------------------------------------- differential expression
-
 
 @pytest.mark.parametrize("n", [1, 6, 30])
 @pytest.mark.parametrize("floor", [False, True])

@@ -36,9 +36,6 @@ def test_overlaps_are_seen() -> None:
     assert outside(figure) == ["away"]
 
 
-# ---------------------------------------------------------------- all of them
-
-
 def every_picture() -> list[Axes | Figure]:
     loadings, programs = program_tables(6)
     return [

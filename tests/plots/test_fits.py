@@ -10,8 +10,6 @@ from ldvae.plots.fits import plot_history, plot_loadings
 from ldvae.tables import factor_names, wide
 from pictures import history_table, legible, loadings_table, titles
 
-# ---------------------------------------------------------------- history
-
 
 def test_history_draws_the_table_and_marks_the_best_epoch(tmp_path: Path) -> None:
     history = history_table()
@@ -35,9 +33,6 @@ def test_history_draws_the_table_and_marks_the_best_epoch(tmp_path: Path) -> Non
 def test_history_without_validation_marks_nothing() -> None:
     axes = plot_history(history_table(1).assign(elbo_validation=np.nan))
     assert [t.get_text() for t in axes.get_legend().get_texts()] == ["training"]
-
-
-# ---------------------------------------------------------------- loadings
 
 
 def test_loadings_show_both_ends_of_each_factor(tmp_path: Path) -> None:

@@ -11,8 +11,6 @@ from matplotlib.colors import to_hex
 from ldvae.plots.programs import plot_programs
 from pictures import NAMES, legible, program_tables, score_tables, texts, titles
 
-# ---------------------------------------------------------------- programs
-
 
 @pytest.mark.parametrize("n", [6, 30])
 @pytest.mark.parametrize("with_scores", [False, True])

@@ -8,9 +8,7 @@ import pytest
 from ldvae import fit_ldvae, population_loadings, population_programs
 from ldvae.programs.deviation import _amplitude, _expected, deviation_programs
 from ldvae.programs.specific import specific_programs
-from planted import loading, population, r_with, setting, simulate_programs
-
-SETTINGS = dict(n_latent=15, max_epochs=12, progress=False, device="cpu")
+from planted import SETTINGS, loading, population, r_with, setting, simulate_programs
 
 
 def test_a_rewired_population_deviates_with_its_genes():

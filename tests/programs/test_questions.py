@@ -8,9 +8,7 @@ import pytest
 
 from ldvae import fit_ldvae, population_loadings, population_programs
 from ldvae.tables import COLUMNS
-from planted import r_with, simulate_programs
-
-SETTINGS = dict(n_latent=15, max_epochs=12, progress=False, device="cpu")
+from planted import SETTINGS, r_with, simulate_programs
 
 
 def test_own_programs_are_called_where_they_are(planted, planted_fit):
@@ -55,8 +53,6 @@ def test_null_populations_have_no_program():
 
 
 KINDS = ("between", "within", "specific", "deviation")
-
-
 DTYPES = {str: object, float: np.float64, int: np.int64, bool: np.bool_}
 
 
@@ -105,19 +101,12 @@ def test_same_seed_same_tables(simulated, fit):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "error", "text"),
+    ("arguments", "text"),
     [
-        (dict(kind="both"), ValueError, "`kind` must be"),
-        (dict(kind=1), (TypeError, ValueError), "`kind` must be"),
-        (dict(groupby="celltype"), ValueError, "`groupby`"),
-        (dict(sample_key="donor"), ValueError, "`sample_key`"),
-        (dict(reference=["P9"]), ValueError, "`reference` must name populations of 'population'.*not 'P9'"),
-        (dict(reference=[]), ValueError, "`reference` must"),
-        (dict(kind="within", reference=["P0"]), ValueError, "`reference` must be None for kind 'within'"),
-        (dict(n_programs=0), ValueError, "`n_programs` must"),
-        (dict(seed=-1), ValueError, "`seed` must"),
+        (dict(reference=["P9"]), "`reference` must name populations of 'population'.*not 'P9'"),
+        (dict(kind="within", reference=["P0"]), "`reference` must be None for kind 'within'"),
     ],
 )
-def test_wrong_arguments_are_named(simulated, fit, arguments, error, text):
-    with pytest.raises(error, match=text):
+def test_a_wrong_reference_is_named(simulated, fit, arguments, text):
+    with pytest.raises(ValueError, match=text):
         population_programs(fit, simulated, **{"groupby": "population", **arguments})

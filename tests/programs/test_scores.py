@@ -51,8 +51,3 @@ def test_scores_have_a_column_for_each_called_program(simulated, fit):
     for column, name in zip(within.columns[1:], called["population"], strict=True):
         own = (simulated.obs["population"] == name).to_numpy()
         assert within.loc[own, column].notna().all()
-
-
-def test_deviations_have_no_scores(simulated, fit):
-    with pytest.raises(ValueError, match="`kind` must be 'between', 'within' or 'specific' for scores"):
-        get_program_scores(fit, simulated, groupby="population", kind="deviation")

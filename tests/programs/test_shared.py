@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ldvae import fit_ldvae, simulate_counts
+from ldvae import fit_ldvae
 from ldvae.counts.labels import read_labels
 from ldvae.fit.posterior import read_data
 from ldvae.programs.setting import prepare
 from ldvae.programs.shared import agreement, candidate_programs
+from planted import SETTINGS, simulate_programs
 
 
 def test_candidates_separate_programs_of_different_variance():
@@ -67,9 +68,8 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_shared_programs_are_found_where_they_are(case):
-    arguments = dict(n_cells=1200, n_genes=300, n_populations=4, program_size=25, smallest_share=0.18, n_batches=1)
-    adata = simulate_counts(**{**arguments, **CASES[case]})
-    fit = fit_ldvae(adata, n_latent=15, max_epochs=12, progress=False, device="cpu")
+    adata = simulate_programs(**CASES[case])
+    fit = fit_ldvae(adata, **SETTINGS)
     shared = prepare(fit, read_data(fit, adata), read_labels(adata, "population", "groupby"), None, 0).shared
     truth = adata.uns["truth"]
     assert shared.loadings.shape[1] == len(truth["shared"])

@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ldvae import fit_ldvae, population_loadings, population_programs
-from planted import r_with, simulate_programs
-
-SETTINGS = dict(n_latent=15, max_epochs=12, progress=False, device="cpu")
+from planted import SETTINGS, r_with, simulate_programs
 
 
 def test_within_lists_shared_and_own(planted, planted_fit):
