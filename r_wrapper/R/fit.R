@@ -19,8 +19,9 @@
 #'   the posterior, and `lfsr` (local false sign rate: the probability that the loading has the other sign or is zero;
 #'   Stephens 2017). A loading is a negative binomial regression of the gene's counts on the factor, in cells that were
 #'   scored without this gene by helpers that other cells taught, with the noise of the scores taken out.
-#' * `get_history()`: how training went: `epoch`, `elbo_train`, `elbo_validation`, `reconstruction`, `kl`, in nats per
-#'   cell.
+#' * `get_history()`: how training went: `epoch`, `elbo_train` (`reconstruction` less `kl`, of cells whose encoder sees
+#'   a part of the genes), `elbo_validation` (by which the best epoch is chosen: the log-likelihood of held-out cells,
+#'   each half of their genes at positions from the other half), `reconstruction`, `kl`, in nats per cell.
 #' @references
 #' Stephens (2017), False discovery rates: a new deal. Biostatistics 18(2). \doi{10.1093/biostatistics/kxw041}
 #' @seealso [top_genes()], [plot_loadings()], [population_loadings()]

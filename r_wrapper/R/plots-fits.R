@@ -2,7 +2,7 @@
 
 #' Draw how training went
 #'
-#' The upper panel has the ELBO on training and on held-out cells; higher is better, and the best
+#' The upper panel has the ELBO on training cells and what is predicted of held-out ones; higher is better, and the best
 #' held-out epoch is marked. The axis leaves out the steep start where it would flatten the rest.
 #' The lower panel has the KL divergence of the latent variables.
 #'
@@ -18,7 +18,7 @@
 plot_history <- function(history) {
   check_table("history", history, c("epoch", "elbo_train", "elbo_validation", "kl"), "get_history")
   need_package("ggplot2", "Plots")
-  parts <- c("ELBO (nats per cell)", "KL (nats)")
+  parts <- c("bound (nats per cell)", "KL (nats)")
   elbo <- c(history$elbo_train, history$elbo_validation)
   n <- nrow(history)
   drawn <- data.frame(

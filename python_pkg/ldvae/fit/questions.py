@@ -33,6 +33,10 @@ _BYTES_PER_ROW = 60  # of the table of `get_expression`, with what it is made fr
 def get_history(fit: Fit) -> pd.DataFrame:
     """How training went: `epoch, elbo_train, elbo_validation, reconstruction, kl` (nats per cell, KL weight 1).
 
+    `elbo_train` is `reconstruction` less `kl`, of cells whose encoder sees a part of the genes; `elbo_validation`, by
+    which the best epoch is chosen, is the log-likelihood of held-out cells, each half of their genes at positions from
+    the other half (a lower bound). In fits of before both are plain ELBOs.
+
     Parameters
     ----------
     fit

@@ -21,8 +21,9 @@ __all__ = ["plot_history", "plot_loadings"]
 def plot_history(history: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw how training went.
 
-    The ELBO on training and held-out cells, higher is better, with the best held-out epoch marked, and below it the KL
-    divergence of the latent variables. The axis leaves out the steep start where it would flatten the rest.
+    The ELBO on training cells and what is predicted of held-out ones (`get_history`), higher is better, with the best
+    held-out epoch marked, and below it the KL divergence of the latent variables. The axis leaves out the steep start
+    where it would flatten the rest.
 
     Parameters
     ----------
@@ -34,7 +35,7 @@ def plot_history(history: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     Returns
     -------
     Axes
-        The axes of the ELBO; the figure is its `.figure`.
+        The axes of the bound; the figure is its `.figure`.
 
     Raises
     ------
@@ -65,7 +66,7 @@ def plot_history(history: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         )  # fmt: skip
         for axes in (ax, below):
             axes.axvline(best["epoch"], color=d.VERMILLION, linewidth=0.7, linestyle=":", zorder=0)
-    ax.set_ylabel("ELBO (nats per cell)")
+    ax.set_ylabel("bound (nats per cell)")
     below.set(ylabel="KL (nats)", xlabel="epoch")
     for axes in (ax, below):
         d.tidy(axes)
