@@ -59,7 +59,7 @@ def data(n_cells, genes, seed=0):
 def fit():
     adata = data(400, GENES)
     return ldvae.fit_ldvae(
-        adata, batch_key="batch", n_latent=2, n_hidden=8, max_epochs=40, batch_size=32, progress=False, device="cpu",
+        adata, batch_key="batch", n_latent=2, n_hidden=8, max_epochs=200, batch_size=32, progress=False, device="cpu",
         measure_factors=False,  # few genes: parts of them say nothing
     )  # fmt: skip
 
