@@ -152,6 +152,20 @@ def seeds(folder: Path, name: str) -> list[Row]:
     ]
 
 
+def halves(folder: Path, name: str) -> list[Row]:
+    """Two fits, each of half of the cells of every population: the same factors from other cells?"""
+    a, rng = read(folder, name), np.random.default_rng(0)
+    first = np.zeros(a.n_obs, bool)
+    for rows in a.obs.groupby("cell_type", observed=True).indices.values():
+        first[rng.permutation(rows)[: len(rows) // 2]] = True
+    tables = [ldvae.get_loadings(fitted(a[m].copy(), 0)).set_index("gene").to_numpy() for m in (first, ~first)]
+    best = np.concatenate([_alike(*tables), _alike(*tables[::-1])])
+    return [
+        Row("factors, halves", "median |r|", name, "ldvae", 0, float(np.median(best)), len(best)),
+        Row("factors, halves", "active factors", name, "ldvae", 0, float(np.mean([t.shape[1] for t in tables]))),
+    ]
+
+
 def latents(folder: Path, name: str) -> list[Row]:
     """Our latent, principal components and, where scvi-tools is there, SCVI and LinearSCVI: the same factors?"""
     a = read(folder, name)

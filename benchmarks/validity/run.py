@@ -55,9 +55,11 @@ def tasks(quick: bool, data: Path | None, scvi: bool) -> list[Task]:
         out += [("held-out", heldout.run, (name, 301, data, scvi)) for name in names]
         out += [("real", f, (data,)) for f in (real.sorted_cells, real.interferon, real.chemistries)]
         sets = ("pbmc3k", "kang_ifnb", "pbmc_sorted3500", "pbmc_multi")
-        out += [("factors", f, (data, name)) for f in (factors.seeds, factors.latents) for name in sets[:3]]
+        kinds = (factors.seeds, factors.halves, factors.latents)
+        out += [("factors", f, (data, name)) for f in kinds for name in sets[:3]]
         out += [("factors", factors.unseen, (data, name, s)) for name in sets[:3] for s in (0, 1)]
-        out += [("factors", factors.permuted, (data, name, s)) for name in sets[:3] for s in range(5)]
+        out += [("factors", factors.permuted, (data, name, s)) for name in sets for s in range(5)]
+        out += [("factors", factors.permuted, (data, name, 5, "seurat")) for name in sets]
         out += [("factors", factors.gain, (data, name, genes)) for name in sets for genes in ("scanpy", "seurat")]
     out += [("stability", stability.run, (301,))]
     out += [("choices", choices.run, (f"simulated, seed {seed}", seed)) for seed in (401, 402)]

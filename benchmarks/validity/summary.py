@@ -131,6 +131,8 @@ def promises(rows: pd.DataFrame) -> pd.DataFrame:
         back = part[part["measure"] == "come back at |r| >= .8"]
         line(f"another seed, {name}: factors that come back at |r| >= .8", back, 0.9)
         line(f"another seed, {name}: median |r|", part[part["measure"] == "median |r|"], 0.9)
+    for name, part in rows[rows["section"] == "factors, halves"].groupby("setting"):
+        line(f"the other half of the cells, {name}: median |r| of factors", part[part["measure"] == "median |r|"], 0.8)
     for name, part in rows[rows["section"] == "factors, other latents"].groupby("setting"):
         line(f"the same factors in {name.partition(', ')[2]} of {name.partition(',')[0]}: median |r|", part, 0.9)
     three = rows[(rows["section"] == "real") & (rows["measure"] == "largest AUROC of a chemistry by a factor")]

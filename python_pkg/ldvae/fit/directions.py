@@ -13,7 +13,7 @@ __all__ = ["FOLDS", "Directions", "reliable_directions"]
 
 FOLDS = 10  # of the genes: a score without one of them keeps nine tenths of what the counts tell
 _SHUFFLES = 199
-_RELIABLE = 0.4  # share of a score's variance that other genes confirm; weaker ones differ between splits (validity)
+_RELIABLE = 0.5  # share of a score's variance that other genes confirm; weaker ones differ by seed (validity: factors)
 _CROSS = 5  # parts of the cells: the reliability of a direction is that in cells which did not choose it
 _LEAST = 0.02  # reliability, as far as noise is divided out
 _FLOOR = 1e-3  # of the total variance, under which a direction of the latent is nothing

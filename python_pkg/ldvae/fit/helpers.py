@@ -15,10 +15,10 @@ import numpy as np
 import scipy.sparse as sp
 from tqdm import tqdm
 
-__all__ = ["Helper", "place", "teach"]
+__all__ = ["Helper", "place", "teach", "transform"]
 
 _COMPONENTS = 30
-_SPARE, _SWEEPS = 10, 6  # further directions and sweeps of the subspace iteration, after which the components stand
+_SPARE, _SWEEPS = 10, 4  # further directions and sweeps of the subspace iteration, after which the components stand
 _RIDGE = 1e-2  # on the map between two spaces, in variances of the helper's
 
 
@@ -28,37 +28,39 @@ class Helper:
 
     weight: np.ndarray
     mean: np.ndarray
-    scale: float
 
-    def parts(self, counts: sp.csr_matrix, lib_size: np.ndarray, folds: Sequence[np.ndarray]) -> np.ndarray:
-        """What each fold of genes adds to the positions (cells × folds × components)."""
-        y = _transformed(counts, lib_size, self.scale).tocsc()
-        return np.stack([y[:, fold] @ self.weight[fold] - self.mean[fold] @ self.weight[fold] for fold in folds], 1)
+    def parts(self, transformed: Sequence[sp.csr_matrix], folds: Sequence[np.ndarray]) -> np.ndarray:
+        """What each fold of genes (cells × its genes) adds to the positions (folds × cells × components)."""
+        return np.stack(
+            [
+                y @ self.weight[fold] - self.mean[fold] @ self.weight[fold]
+                for y, fold in zip(transformed, folds, strict=True)
+            ]
+        )
 
 
-def teach(counts: sp.csr_matrix, lib_size: np.ndarray, rng: np.random.Generator) -> Helper:
+def transform(counts: sp.csr_matrix, lib_size: np.ndarray) -> sp.csr_matrix:
+    """Square roots of relative counts."""
+    y = sp.csr_matrix(sp.diags((1 / lib_size).astype(np.float32)) @ counts, dtype=np.float32)
+    y.data = np.sqrt(y.data)
+    return y
+
+
+def teach(transformed: sp.csr_matrix, rng: np.random.Generator) -> Helper:
     """The leading principal components of some cells, by subspace iteration on the sparse counts.
 
     References
     ----------
     Halko, Martinsson & Tropp (2011), Finding structure with randomness. SIAM Review 53(2).
     """
-    scale = float(np.median(lib_size))
-    y = _transformed(counts, lib_size, scale)
+    y, (n, n_genes) = transformed, transformed.shape
     mean = np.asarray(y.mean(0), np.float32).ravel()
-    n, n_genes = y.shape
     basis = rng.standard_normal((n_genes, min(_COMPONENTS + _SPARE, n, n_genes)), np.float32)
     for _ in range(_SWEEPS):
-        left, _ = np.linalg.qr(y @ basis - mean @ basis)
+        left = y @ basis - mean @ basis
         basis, _ = np.linalg.qr(y.T @ left - np.outer(mean, left.sum(0)))
     _, _, turn = np.linalg.svd(y @ basis - mean @ basis, full_matrices=False)
-    return Helper(np.ascontiguousarray((basis @ turn.T)[:, :_COMPONENTS]), mean, scale)
-
-
-def _transformed(counts: sp.csr_matrix, lib_size: np.ndarray, scale: float) -> sp.csr_matrix:
-    y = sp.diags((scale / lib_size).astype(np.float32)) @ counts
-    y.data = np.sqrt(y.data)
-    return sp.csr_matrix(y, dtype=np.float32)
+    return Helper(np.ascontiguousarray((basis @ turn.T)[:, :_COMPONENTS]), mean)
 
 
 def place(
@@ -89,15 +91,17 @@ def place(
         other one taught. Positions are averaged over splits.
     """
     out = np.zeros((len(subsets), *target.shape), np.float32)
+    y = transform(counts, lib_size)
+    columns, has = y.tocsc(), subsets.astype(np.float32)
+    of_folds = [columns[:, fold].tocsr() for fold in folds]
     for half in tqdm(halves, "factors", leave=False, disable=None if progress and sys.stderr else True):
         for scored in (half, ~half):
-            helper = teach(counts[~scored], lib_size[~scored], rng)
-            parts = helper.parts(counts, lib_size, folds)
+            parts = teach(y[~scored], rng).parts(of_folds, folds)
             projection = np.linalg.pinv(nuisance[scored])
-            for j, subset in enumerate(subsets):
-                found = parts[:, subset].sum(1, dtype=np.float64)
+            for j in range(len(subsets)):
+                found = np.tensordot(has[j], parts, 1).astype(np.float64)
                 taught = found[~scored]
-                found = (found - taught.mean(0)) / np.maximum(taught.std(0), 1e-9)
+                found = (found - taught.mean(0)) / np.maximum(taught.std(0), 1e-12)
                 placed = found[scored] @ _map(found[~scored], target[~scored])
                 out[j, scored] += (placed - nuisance[scored] @ (projection @ placed)) / len(halves)
     return out

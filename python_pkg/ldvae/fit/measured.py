@@ -29,6 +29,7 @@ _MIN_CELLS = 60
 _PRIOR = 1.0  # precision of a normal prior on coefficients while they are fitted; it is divided out afterwards
 _RARE = 500  # counts of a gene below which its likelihood is not quadratic
 _OPEN = 0.05  # of a loading: what reliability, rotation and folds of the genes leave open (validity: factors)
+_STRONGEST = 0.9  # quantile of the genes' lengths above which all weigh the same in the rotation (validity: factors)
 _CLEAR = 1.5  # standard errors from which that matters
 
 
@@ -208,13 +209,20 @@ def _turned(
 
 
 def _sparse_rotation(estimate: np.ndarray, variance: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Varimax of loadings shrunk by a normal prior, genes with little of the library counting less."""
+    """Varimax of loadings shrunk by a normal prior, so that no gene rules.
+
+    Genes with little of the library count less, and the strongest are cut to one length (of Kaiser's normalisation of
+    all genes, what noise allows): without it a few genes turn whole factors, differently in each training.
+    """
     if estimate.shape[1] < 2:
         return np.eye(estimate.shape[1])
+    estimate = np.column_stack([e - centre(e, v) for e, v in zip(estimate.T, np.sqrt(variance).T, strict=True)])
     weight = 1 / variance
     prior = np.maximum((estimate**2 * weight).sum(0) / weight.sum(0) - len(estimate) / weight.sum(0), 1e-4)
     shrunk = estimate * prior / (prior + variance)
-    return varimax(shrunk * np.minimum(np.sqrt(1e4 * share), 1)[:, None])
+    shrunk = shrunk * np.minimum(np.sqrt(1e4 * share), 1)[:, None]
+    length = np.linalg.norm(shrunk, axis=1, keepdims=True)
+    return varimax(shrunk / np.maximum(length, np.quantile(length, _STRONGEST)))
 
 
 def _unit(scores: np.ndarray) -> np.ndarray:
