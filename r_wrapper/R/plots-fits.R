@@ -22,14 +22,16 @@ plot_history <- function(history) {
   elbo <- c(history$elbo_train, history$elbo_validation)
   n <- nrow(history)
   drawn <- data.frame(
-    epoch = history$epoch, value = c(elbo, history$kl), part = rep(parts, c(2 * n, n)),
+    epoch = history$epoch, value = c(elbo, history$kl),
+    part = factor(rep(parts, c(2 * n, n)), parts), # the order of letters is the locale's
     series = rep(c("training", "held out", "KL"), each = n)
   )
   drawn <- drawn[!is.na(drawn$value), ]
   colours <- c(training = .grey, `held out` = .blue, KL = .green)
   best <- history[which.max(history$elbo_validation), ]
   best <- data.frame(
-    epoch = best$epoch, value = best$elbo_validation, part = rep(parts[1], nrow(best)),
+    epoch = best$epoch, value = best$elbo_validation,
+    part = factor(rep(parts[1], nrow(best)), parts),
     series = sprintf("best, epoch %d", as.integer(best$epoch))
   )
   keys <- c(intersect(c("training", "held out"), drawn$series), best$series)
