@@ -54,6 +54,16 @@ def read(folder: Path, name: str, genes: str = "scanpy") -> ad.AnnData:
     return a
 
 
+def _half(a: ad.AnnData) -> np.ndarray:
+    """A random half of each population."""
+    rng, half = np.random.default_rng(0), np.zeros(a.n_obs, bool)
+    types = a.obs["cell_type"].astype(str).to_numpy()
+    for population in np.unique(types):
+        rows = rng.permutation(np.flatnonzero(types == population))
+        half[rows[: len(rows) // 2]] = True
+    return half
+
+
 def fitted(a: ad.AnnData, seed: int) -> ldvae.Fit:
     return ldvae.fit_ldvae(a, genes="hv", seed=seed, progress=False, device="cpu")
 
@@ -157,10 +167,8 @@ def halves(folder: Path, name: str) -> list[Row]:
 
     Over all genes, most of which are too rare in half of the cells to say anything, and over those with 200 counts.
     """
-    a, rng = read(folder, name), np.random.default_rng(0)
-    first = np.zeros(a.n_obs, bool)
-    for rows in a.obs.groupby("cell_type", observed=True).indices.values():
-        first[rng.permutation(rows)[: len(rows) // 2]] = True
+    a = read(folder, name)
+    first = _half(a)
     tables = [ldvae.get_loadings(fitted(a[m].copy(), 0)).set_index("gene").to_numpy() for m in (first, ~first)]
     rows = [Row("factors, halves", "active factors", name, "ldvae", 0, float(np.mean([t.shape[1] for t in tables])))]
     counts = np.asarray(a.X[:, a.var["hv"].to_numpy()].sum(0)).ravel()
@@ -172,7 +180,10 @@ def halves(folder: Path, name: str) -> list[Row]:
 
 
 def latents(folder: Path, name: str) -> list[Row]:
-    """Our latent, principal components and, where scvi-tools is there, SCVI and LinearSCVI: the same factors?"""
+    """Our latent, principal components and, of pbmc3k where scvi-tools is, SCVI and LinearSCVI: the same factors?
+
+    Their two trainings take minutes a set, hence one.
+    """
     a = read(folder, name)
     own = ldvae.get_loadings(fitted(a, 0)).set_index("gene").to_numpy()
     logs = a[:, a.var["hv"]].copy()
@@ -213,12 +224,8 @@ def gain(folder: Path, name: str, genes: str = "scanpy") -> list[Row]:
     all, with 60 counts) are regressed on the positions in half of these cells and scored in the rest, over their mean.
     "weighted": each direction by how far halves of the genes agree on it.
     """
-    a, rng = read(folder, name, genes), np.random.default_rng(0)
-    half = np.zeros(a.n_obs, bool)
-    types = a.obs["cell_type"].astype(str).to_numpy()
-    for population in np.unique(types):
-        rows = rng.permutation(np.flatnonzero(types == population))
-        half[rows[: len(rows) // 2]] = True
+    a = read(folder, name, genes)
+    half = _half(a)
     x, library = a.X[:, a.var["hv"].to_numpy()].tocsr(), np.asarray(a.X.sum(1)).ravel().astype(float)
     relative = x.toarray() / library[:, None]
     kinds = {

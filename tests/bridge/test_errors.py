@@ -34,6 +34,7 @@ ERRORS = [
      "`genes` must be a logical column of the gene data or names of genes, and 'nothing' is neither."),
     ("fit_ldvae(sce, covariate_keys = 'batch', batch_key = 'batch')",
      "`covariate_keys` must not repeat the `batch_key` 'batch'."),
+    ("from_latent(sce, use_rep = 'PCA')", "`use_rep` must name a reduction of `x` (it has none), not 'PCA'."),
     ("population_loadings(fit, sce)", "`groupby` is missing, with no default."),
     ("population_loadings(fit, sce, groupby = 'population', kind = 'own')",
      "`kind` must be one of 'between', 'within', 'specific', 'deviation', not 'own'."),

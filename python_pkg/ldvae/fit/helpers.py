@@ -9,34 +9,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
 from tqdm import tqdm
 
-__all__ = ["Helper", "place", "teach", "transform"]
+__all__ = ["place", "teach", "transform"]
 
 _COMPONENTS = 30
 _SPARE, _SWEEPS = 10, 4  # further directions and sweeps of the subspace iteration, after which the components stand
 _RIDGE = 1e-2  # on the map between two spaces, in variances of the helper's
-
-
-@dataclass(frozen=True)
-class Helper:
-    """`weight` (genes × components) of transformed counts, which have the mean `mean` (genes)."""
-
-    weight: np.ndarray
-    mean: np.ndarray
-
-    def parts(self, transformed: Sequence[sp.csr_matrix], folds: Sequence[np.ndarray]) -> np.ndarray:
-        """What each fold of genes (cells × its genes) adds to the positions (folds × cells × components)."""
-        return np.stack(
-            [
-                y @ self.weight[fold] - self.mean[fold] @ self.weight[fold]
-                for y, fold in zip(transformed, folds, strict=True)
-            ]
-        )
 
 
 def transform(counts: sp.csr_matrix, lib_size: np.ndarray) -> sp.csr_matrix:
@@ -46,21 +28,21 @@ def transform(counts: sp.csr_matrix, lib_size: np.ndarray) -> sp.csr_matrix:
     return y
 
 
-def teach(transformed: sp.csr_matrix, rng: np.random.Generator) -> Helper:
-    """The leading principal components of some cells, by subspace iteration on the sparse counts.
+def teach(y: sp.csr_matrix, rng: np.random.Generator) -> np.ndarray:
+    """Leading principal components (genes × components) of transformed counts, by subspace iteration.
 
     References
     ----------
     Halko, Martinsson & Tropp (2011), Finding structure with randomness. SIAM Review 53(2).
     """
-    y, (n, n_genes) = transformed, transformed.shape
+    n, n_genes = y.shape
     mean = np.asarray(y.mean(0), np.float32).ravel()
     basis = rng.standard_normal((n_genes, min(_COMPONENTS + _SPARE, n, n_genes)), np.float32)
     for _ in range(_SWEEPS):
         left = y @ basis - mean @ basis
         basis, _ = np.linalg.qr(y.T @ left - np.outer(mean, left.sum(0)))
     _, _, turn = np.linalg.svd(y @ basis - mean @ basis, full_matrices=False)
-    return Helper(np.ascontiguousarray((basis @ turn.T)[:, :_COMPONENTS]), mean)
+    return np.ascontiguousarray((basis @ turn.T)[:, :_COMPONENTS])
 
 
 def place(
@@ -92,14 +74,15 @@ def place(
     """
     out = np.zeros((len(subsets), *target.shape), np.float32)
     y = transform(counts, lib_size)
-    columns, has = y.tocsc(), subsets.astype(np.float32)
+    columns = y.tocsc()
     of_folds = [columns[:, fold].tocsr() for fold in folds]
     for half in tqdm(halves, "factors", leave=False, disable=None if progress and sys.stderr else True):
         for scored in (half, ~half):
-            parts = teach(y[~scored], rng).parts(of_folds, folds)
+            weight = teach(y[~scored], rng)
+            parts = np.stack([own @ weight[fold] for own, fold in zip(of_folds, folds, strict=True)])
             projection = np.linalg.pinv(nuisance[scored])
-            for j in range(len(subsets)):
-                found = np.tensordot(has[j], parts, 1).astype(np.float64)
+            for j, subset in enumerate(subsets.astype(np.float32)):
+                found = np.tensordot(subset, parts, 1).astype(np.float64)
                 taught = found[~scored]
                 found = (found - taught.mean(0)) / np.maximum(taught.std(0), 1e-12)
                 placed = found[scored] @ _map(found[~scored], target[~scored])

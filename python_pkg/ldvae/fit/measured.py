@@ -29,8 +29,8 @@ _MIN_CELLS = 60
 _PRIOR = 1.0  # precision of a normal prior on coefficients while they are fitted; it is divided out afterwards
 _RARE = 500  # counts of a gene below which its likelihood is not quadratic
 _OPEN = 0.05  # of a loading: what reliability, rotation and folds of the genes leave open (validity: factors)
+_CLEAR = 1.5  # standard errors from which the shape of the likelihood of a rare gene matters
 _STRONGEST = 0.9  # quantile of the genes' lengths above which all weigh the same in the rotation (validity: factors)
-_CLEAR = 1.5  # standard errors from which that matters
 
 
 @dataclass(frozen=True)
