@@ -1,30 +1,38 @@
-"""A program learnt on one half of a population's cells and measured on the other."""
+"""A program learnt on one half of a population's cells and measured on the other, over several halvings."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from torch import Tensor
 
-from ..stats.shrinkage import ash
+from .activities import as_tensor
 from .evidence import VarianceTest
 from .local import Local
-from .population import Population
-from .program import EXCESS, Program, heavier_tail
 
-__all__ = ["CrossFit", "cross_fit", "halves_of", "program_of"]
+__all__ = ["HALVINGS", "CrossFit", "cross_fit", "halves_of", "seeds_of", "tested"]
+
+HALVINGS = 3  # of a population's cells; one alone makes the numbers of weak programs those of its seed (validity)
 
 
 @dataclass(frozen=True)
 class CrossFit:
-    """A program learnt on each half of the cells and measured on the other, over the genes of one population."""
+    """A program over the genes of one population.
 
-    mean: np.ndarray
+    `slope` and its standard error `std` (genes) are averages over halvings, and so is the ratio of `test`, whose degrees
+    of freedom are those of one halving: averaging can make a p-value cautious only. `learnt` are the loadings that each
+    half taught (halvings × 2 × genes), all of one sign.
+    """
+
+    slope: np.ndarray
     std: np.ndarray
-    lfsr: np.ndarray
     test: VarianceTest
-    halves: list[Tensor]
+    learnt: np.ndarray
+
+
+def seeds_of(seed: int) -> range:
+    """Seeds of the halvings."""
+    return range(seed * HALVINGS, (seed + 1) * HALVINGS)
 
 
 def halves_of(local: Local, seed: int) -> list[Local]:
@@ -34,33 +42,36 @@ def halves_of(local: Local, seed: int) -> list[Local]:
 
 
 def cross_fit(local: Local, seed: int) -> CrossFit:
-    """The leading program of each half, measured and tested on the other half; the two estimates pooled."""
-    halves = halves_of(local, seed)
-    learnt = [half.learn(seed) for half in halves]
-    slopes = [halves[1 - i].associate(learnt[i]) for i in (0, 1)]
-    test = VarianceTest.combine([halves[1 - i].variance_test(learnt[i]) for i in (0, 1)])
-    sign = -1.0 if float(learnt[0] @ learnt[1]) < 0 else 1.0
-    precision = [1 / s.se[:, 0] ** 2 for s in slopes]
-    total = precision[0] + precision[1]
-    estimate = (slopes[0].centred(0) * precision[0] + sign * slopes[1].centred(0) * precision[1]) / total
-    shrunk = ash(estimate, total**-0.5)
-    tail = float(heavier_tail(shrunk.mean, shrunk.std))
-    return CrossFit(tail * shrunk.mean, shrunk.std, shrunk.lfsr, test, [tail * learnt[0], tail * sign * learnt[1]])
+    """The leading program of each half, measured and tested on the other half."""
+    slopes, variances, tests, learnt = [], [], [], []
+    for s in seeds_of(seed):
+        halves, own = halves_of(local, s), []
+        weighted, precision, pair = 0.0, 0.0, []
+        for i in (0, 1):
+            loading = halves[i].learn(s)
+            first = learnt[0][0] if learnt else (own[0] if own else loading.numpy())
+            loading = -loading if float(first @ loading.numpy()) < 0 else loading
+            own.append(loading.numpy())
+            measured = halves[1 - i].associate(loading)
+            pair.append(halves[1 - i].variance_test(loading))
+            weight = 1 / measured.se[:, 0] ** 2
+            weighted, precision = weighted + measured.centred(0) * weight, precision + weight
+        slopes.append(weighted / precision)
+        variances.append(1 / precision)
+        tests.append(VarianceTest.combine(pair))
+        learnt.append(np.stack(own))
+    test = VarianceTest.mean(tests)
+    return CrossFit(np.mean(slopes, 0), np.sqrt(np.mean(variances, 0)), test, np.stack(learnt))
 
 
-def program_of(p: Population, kind: str, name: str, fit: CrossFit, n_genes: int, pvalue: float) -> Program:
-    """Spread over all genes; slopes on activities of unit variance are loadings per standard deviation already."""
-    return Program(
-        population=p.name,
-        kind=kind,
-        name=name,
-        loading=p.spread(fit.mean, n_genes, 0.0),
-        std=p.spread(fit.std, n_genes, np.nan),
-        lfsr=p.spread(fit.lfsr, n_genes, 1.0),
-        tested=p.spread(np.ones(len(p.genes)), n_genes, 0.0) > 0,
-        pvalue=pvalue,
-        ratio=float("nan"),
-        n_cells=len(p.rows),
-        enough=fit.test.excess >= EXCESS,
-        varies=pvalue,
-    )
+def tested(local: Local, learnt: np.ndarray, given: np.ndarray, seed: int) -> VarianceTest:
+    """Test of what halves taught (halvings × 2 × genes), given other programs that they taught (… × genes × q).
+
+    `local` has what is held fixed besides.
+    """
+    fixed, tests = local.nuisance.numpy(), []
+    for i, s in enumerate(seeds_of(seed)):
+        halves = halves_of(local, s)
+        pair = [halves[1 - h].given(np.c_[fixed, given[i, h]]).variance_test(as_tensor(learnt[i, h])) for h in (0, 1)]
+        tests.append(VarianceTest.combine(pair))
+    return VarianceTest.mean(tests)

@@ -10,61 +10,73 @@ from ..stats.shrinkage import ash
 from ..stats.testing import simes
 from ..tables import GENES
 from .activities import as_tensor
+from .agreement import Slope, agreement, pool
 from .population import Population
-from .program import Program, plausible
+from .program import ALIKE, Program, cosine, plausible
 from .setting import Setting
-from .shared import RELIABLE, agreement
 
 __all__ = ["deviation_programs"]
 
 _CLEAR = 4.0  # standard errors
 _LEAST = 0.1  # amplitude, relative to the common loadings
-_ALIKE = 0.25  # correlation with the common loadings: half of the genes may differ, not most
+_RELIABLE = 0.7  # share of the variance of a score that is not noise
 
 
-def deviation_programs(setting: Setting, own: list[Program], reference: list[str] | None) -> list[Program]:
+def deviation_programs(setting: Setting, within: list[Program], reference: list[str] | None) -> list[Program]:
     """Where the genes of a population answer a shared program differently from those of the reference populations.
 
     The same loadings score the program in every population; the deviation of a gene is its slope less that of the
     reference. Slopes are scaled first, population by population: a larger amplitude is not another response. The
-    p-value combines the genes' (Simes). Populations are looked at if they have the program, or something like it.
-
-    Parameters
-    ----------
-    own
-        Programs of single populations, held fixed: through genes they have in common with a shared one, or by chance,
-        their activity enters its scores. One that resembles a shared program is how its genes answer here, and is not.
+    p-value combines the genes' (Simes). Populations are looked at if they have the program, or something like it; what
+    else they have is held fixed: through genes in common, or by chance, its activity enters the scores.
     """
-    populations, shared = setting.populations, setting.shared
-    n_genes, q = shared.loadings.shape
-    slope, precision = np.zeros((len(populations), n_genes, q)), np.zeros((len(populations), n_genes, q))
-    reliable = np.zeros((q, len(populations)), bool)
-    for i, p in enumerate(populations if q else []):
-        columns = [shared.loadings] + [o.loading[:, None] for o in own if o.population == p.name and _other(o)]
-        scores = p.local.score(as_tensor(np.concatenate(columns, 1)[p.genes]), p.local.intercept)
-        fitted = p.local.regress(scores.left_out, scores.size)
-        slope[i, p.genes] = np.stack([fitted.centred(j) for j in range(q)], 1)
-        precision[i, p.genes] = 1 / fitted.se[:, :q] ** 2
-        reliable[:, i] = scores.reliability[:q] >= RELIABLE
-    pooled = (shared.loadings, 1 / np.where(shared.std > 0, shared.std, np.inf) ** 2)
+    populations = setting.populations
+    shared = [own for own in _shared(within) if len(own) > 1]
+    common = [pool([(p.loading, p.std**2) for p in own.values()]) for own in shared]
+    loadings = np.stack([np.nan_to_num(m) for m, _ in common], 1) if shared else np.zeros((setting.n_genes, 0))
     programs = []
-    for j in range(q):
-        members = np.flatnonzero(shared.active[j]).tolist()
-        common = pooled[0][:, j], pooled[1][:, j]
-        scaled = [_scaled(slope[i, :, j], precision[i, :, j], *common) for i in range(len(populations))]
+    for j, own in enumerate(shared):
+        name = next(iter(own.values())).name
+        slopes, reliable = zip(*(_slopes(p, within, name, loadings, j) for p in populations), strict=True)
+        scaled = [_scaled(*slope, loadings[:, j], _precision(common[j])) for slope in slopes]
         for i, p in enumerate(populations):
-            alike = reliable[j, i] and agreement((slope[i], precision[i]), pooled, j) >= _ALIKE
-            others = [k for k in members if k != i and (reference is None or populations[k].name in reference)]
-            if others and (i in members or alike):
+            mine = slopes[i][0], np.where(slopes[i][1] > 0, 1 / np.maximum(slopes[i][1], 1e-12), np.nan)
+            alike = reliable[i] and abs(agreement(mine, common[j])) >= ALIKE
+            others = [
+                k
+                for k, other in enumerate(populations)
+                if k != i and other.name in own and (reference is None or other.name in reference)
+            ]
+            if others and (p.name in own or alike):
                 theirs, weights = (np.stack([scaled[k][part] for k in others]) for part in (0, 1))
-                expected = _expected(scaled[i][0], theirs, weights)
-                programs.append(_deviation(p, f"shared_{j + 1}", slope[i, :, j], precision[i, :, j], *expected))
+                programs.append(_deviation(p, name, *slopes[i], *_expected(scaled[i][0], theirs, weights)))
     return programs
 
 
-def _other(own: Program) -> bool:
-    """Whether an own program is convincing, and none of the shared ones in disguise."""
-    return plausible(own) and own.resembles is None
+def _shared(within: list[Program]) -> list[dict[str, Program]]:
+    """Plausible programs by name, of each population."""
+    found: dict[str, dict[str, Program]] = {}
+    for program in within:
+        if plausible(program):
+            found.setdefault(program.name, {})[program.population] = program
+    return list(found.values())
+
+
+def _slopes(
+    p: Population, within: list[Program], name: str, loadings: np.ndarray, j: int
+) -> tuple[tuple[np.ndarray, np.ndarray], bool]:
+    """Slopes on a shared program with their precision (0 where a gene is not tested), and if it is scored reliably."""
+    own = [o.loading for o in within if o.population == p.name and plausible(o) and o.name != name]
+    besides = np.stack(own, 1) if own else np.zeros((len(loadings), 0))
+    besides = besides[:, cosine(loadings[:, j], besides) < ALIKE]
+    scores = p.local.score(as_tensor(np.c_[loadings[:, j], besides][p.genes]), p.local.intercept)
+    fitted = p.local.regress(scores.left_out, scores.size)
+    slope, precision = (p.spread(v, len(loadings), 0.0) for v in (fitted.centred(0), 1 / fitted.se[:, 0] ** 2))
+    return (slope, precision), bool(scores.reliability[0] >= _RELIABLE)
+
+
+def _precision(slope: Slope) -> np.ndarray:
+    return np.where(np.isfinite(slope[1]), 1 / np.where(slope[1] > 0, slope[1], np.inf), 0.0)
 
 
 def _scaled(

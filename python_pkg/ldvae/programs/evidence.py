@@ -45,6 +45,11 @@ class VarianceTest:
         df = sum(t.df for t in tests)
         return VarianceTest(sum(t.ratio * t.df for t in tests) / df if df else 1.0, df)
 
+    @staticmethod
+    def mean(tests: list[VarianceTest]) -> VarianceTest:
+        """Of halvings of the same cells, which are not independent."""
+        return VarianceTest(float(np.mean([t.ratio for t in tests])), float(np.mean([t.df for t in tests])))
+
     @property
     def pvalue(self) -> float:
         """Chance of at least this ratio if genes vary independently given the model."""

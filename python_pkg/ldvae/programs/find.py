@@ -16,6 +16,7 @@ from ..counts.labels import Labels, read_labels
 from ..fit.posterior import Cells, read_data
 from ..fit.record import Fit, check_fit
 from .between import between_programs
+from .catalogue import catalogue
 from .deviation import deviation_programs
 from .program import Program, call_programs
 from .setting import MIN_CELLS, Setting, prepare
@@ -38,6 +39,7 @@ class Found:
     labels: Labels
     reference: list[str] | None
     setting: Setting | None
+    within: list[Program]
 
 
 # A user asks for loadings, programs and scores of several kinds, one call each: what the last cells and labels gave is
@@ -71,25 +73,27 @@ def find_programs(
     def find() -> Found:
         if kind == "between":
             programs = between_programs(fit, cells, labels, samples, reference, seed)
-            return Found(programs, *call_programs(programs), cells, labels, reference, None)
+            return Found(programs, *call_programs(programs), cells, labels, reference, None, [])
         setting = once("setting", None, lambda: prepare(fit, cells, labels, samples, seed))
         if kind != "within":
             _need_reference(setting, labels, reference, kind)
-        against = reference if kind == "specific" else None
-        programs = once("own", against, lambda: specific_programs(setting, n_programs, against))
-        if kind == "specific" and reference is not None:
-            present = {p.name for p in setting.populations} & set(reference)
-            programs = [p for p in programs if present - {p.population}]  # not one that is its own reference
+        everything = once("names", None, lambda: _within(setting, n_programs))
+        programs = everything
+        if kind == "specific":
+            programs = specific_programs(setting, everything, reference)
         elif kind == "deviation":
-            programs = deviation_programs(setting, programs, reference)
-        elif kind == "within":
-            programs = within_programs(setting, programs)
-        return Found(programs, *call_programs(programs), cells, labels, reference, setting)
+            programs = deviation_programs(setting, everything, reference)
+        return Found(programs, *call_programs(programs), cells, labels, reference, setting, everything)
 
     found: Found = once(kind, reference, find)
     if kind == "between":
         warn_alone(labels, [p.population for p in found.programs], reference, cells.batch)
     return found
+
+
+def _within(setting: Setting, n_programs: int) -> list[Program]:
+    found = catalogue(setting.populations, n_programs, setting.n_genes, setting.seed)
+    return within_programs(found, setting.seed)
 
 
 def _reference(labels: Labels, reference: Any, kind: str) -> list[str] | None:

@@ -9,9 +9,11 @@ import numpy as np
 from ..stats.testing import bh
 from ..tables import GENES, LEVEL
 
-__all__ = ["EXCESS", "Program", "call_programs", "heavier_tail", "plausible"]
+__all__ = ["ALIKE", "EXCESS", "REST", "Program", "beside", "call_programs", "cosine", "heavier_tail", "plausible"]
 
+REST = "rest"  # name of what is left of a population beyond its programs
 EXCESS = 0.1  # share of the variance along a program that must not be counting noise (validity: nulls, real)
+ALIKE = 0.25  # cosine with a program's loadings: half of the genes may differ, not most
 
 
 @dataclass(frozen=True)
@@ -32,9 +34,10 @@ class Program:
         Part of the variance of all programs of the population.
     varies
         P-value of genes varying together at all.
-    resembles
-        Number of the shared program that it looks like, or is in disguise: one whose genes answer differently here, or
-        what a linear program leaves of a large response. None if it looks like no other.
+    reference
+        The other population in which it varies most.
+    learnt
+        What each half of the cells taught (2 × genes), None if other populations did.
     """
 
     population: str
@@ -50,7 +53,8 @@ class Program:
     enough: bool = True
     share: float = float("nan")
     varies: float = float("nan")
-    resembles: int | None = None
+    reference: str = ""
+    learnt: np.ndarray | None = None
 
     @property
     def n_genes(self) -> int:
@@ -66,12 +70,26 @@ def plausible(program: Program) -> bool:
 def call_programs(programs: list[Program]) -> tuple[np.ndarray, np.ndarray]:
     """Adjusted p-values (Benjamini–Hochberg) and which programs are called.
 
-    Those that are significant, have enough of an effect, and, if they are to be specific, resemble no shared program.
+    Those that are significant and have enough of an effect.
     """
     adjusted = bh(np.array([p.pvalue for p in programs]))
     enough = [p.enough and (p.n_genes >= (1 if p.kind in ("between", "deviation") else GENES)) for p in programs]
-    own = [p.kind != "specific" or p.resembles is None for p in programs]
-    return adjusted, (adjusted < LEVEL) & np.array(enough, dtype=bool) & np.array(own, dtype=bool)
+    return adjusted, (adjusted < LEVEL) & np.array(enough, dtype=bool)
+
+
+def cosine(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Absolute cosines of loadings (genes) with others (genes × q)."""
+    norms = np.linalg.norm(first) * np.linalg.norm(second, axis=0)
+    return np.asarray(np.abs(first @ second) / np.maximum(norms, 1e-12))
+
+
+def beside(programs: list[Program], population: str, program: Program) -> np.ndarray:
+    """Loadings (genes × q) of what varies in a population besides a program: neither it by name nor something like it."""
+    own = [p for p in programs if p.population == population and plausible(p) and p.name != program.name]
+    loadings = np.stack([p.loading for p in own], 1) if own else np.zeros((len(program.loading), 0))
+    if population == program.population:
+        return loadings
+    return loadings[:, cosine(program.loading, loadings) < ALIKE]
 
 
 def heavier_tail(loadings: np.ndarray, std: np.ndarray) -> np.ndarray:

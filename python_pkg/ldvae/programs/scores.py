@@ -12,22 +12,23 @@ from ..fit.record import Fit
 from .activities import as_tensor
 from .find import Found
 from .population import offset_of
-from .program import Program
+from .program import Program, beside
 from .setting import MOST_CELLS, Setting
 
 __all__ = ["activity_columns", "program_activity"]
 
 
-def program_activity(setting: Setting, program: Program, cells: Cells, labels: Labels, fit: Fit) -> np.ndarray:
+def program_activity(
+    setting: Setting, within: list[Program], program: Program, cells: Cells, labels: Labels, fit: Fit
+) -> np.ndarray:
     """Activity of one program in every labelled cell, in SDs of its own population (n_cells; NaN without a model)."""
     out = np.full(len(labels.codes), np.nan)
     model = rebuild(fit)
     z, _ = latent_moments(model, cells.mean, cells.variance)
-    others = [j for j in range(setting.shared.loadings.shape[1]) if program.name != f"shared_{j + 1}"]
     for p in setting.populations:
         rows = labels.where(labels.levels.index(p.name))
         loading = as_tensor(program.loading[p.genes])
-        local = p.local.given(setting.shared.loadings[p.genes][:, others])
+        local = p.local.given(beside(within, p.name, program)[p.genes])
         for start in range(0, len(rows), MOST_CELLS):
             block = rows[start : start + MOST_CELLS]
             adjusted = as_tensor(offset_of(model, cells, block, z[p.rows].mean(0), p.genes))
@@ -43,7 +44,7 @@ def activity_columns(found: Found, fit: Fit) -> tuple[list[str], np.ndarray]:
     called = [p for p, yes in zip(found.programs, found.called, strict=True) if yes]
     names = [f"{p.population}_{p.name}" for p in called]
     values = [
-        program_activity(found.setting, p, found.cells, found.labels, fit)
+        program_activity(found.setting, found.within, p, found.cells, found.labels, fit)
         if found.setting
         else _position(found, p, fit)
         for p in called

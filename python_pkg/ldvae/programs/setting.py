@@ -1,4 +1,4 @@
-"""Populations with their local models and the programs that they share."""
+"""Populations with their local models."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from tqdm import tqdm
 
 from ..checks import shown, warn
 from ..counts.labels import Labels
-from ..fit.posterior import Cells, latent_moments, linear_map, rebuild
+from ..fit.posterior import Cells, latent_moments, rebuild
 from ..fit.record import Fit
 from .local import Local
 from .population import Population, offset_of
-from .shared import Shared, candidate_programs, find_shared
 
 __all__ = ["MIN_CELLS", "MOST_CELLS", "Setting", "prepare"]
 
@@ -25,15 +24,15 @@ MOST_CELLS = 3000  # of a population that its local model looks at; a seeded sam
 
 @dataclass(frozen=True)
 class Setting:
-    """Populations with their local models, and the programs that they share."""
+    """Populations with their local models."""
 
     populations: list[Population]
-    shared: Shared
+    n_genes: int
     seed: int
 
 
 def prepare(fit: Fit, cells: Cells, labels: Labels, samples: Labels | None, seed: int) -> Setting:
-    """Local models of all populations with enough cells, and their shared programs.
+    """Local models of all populations with enough cells.
 
     Parameters
     ----------
@@ -43,7 +42,7 @@ def prepare(fit: Fit, cells: Cells, labels: Labels, samples: Labels | None, seed
         Sample (donor) of each cell: every gene then has an intercept per sample in every local model.
     """
     model = rebuild(fit)
-    z, z_variance = latent_moments(model, cells.mean, cells.variance)
+    z, _ = latent_moments(model, cells.mean, cells.variance)
     members = [labels.where(i) for i in range(len(labels.levels))]
     if samples is not None:
         members = [rows[samples.codes[rows] >= 0] for rows in members]
@@ -68,11 +67,4 @@ def prepare(fit: Fit, cells: Cells, labels: Labels, samples: Labels | None, seed
         own = None if samples is None else samples.codes[rows]
         local = Local.build(matrix[:, genes].toarray(), offset, theta[genes], own)
         populations.append(Population(name, rows, genes, local))
-    candidates = candidate_programs(
-        linear_map(model, z, z_variance),
-        z,
-        z_variance,
-        [p.rows for p in populations],
-        None if samples is None else samples.codes,
-    )
-    return Setting(populations, find_shared(populations, candidates, seed), seed)
+    return Setting(populations, cells.counts.matrix.shape[1], seed)

@@ -10,77 +10,69 @@ from scipy.stats import norm
 from torch import Tensor
 from tqdm import tqdm
 
-from ..tables import LEVEL
 from .activities import as_tensor
-from .crossfit import CrossFit, cross_fit, halves_of, program_of
+from .crossfit import halves_of, seeds_of
 from .local import Local
-from .program import Program, plausible
+from .population import Population
+from .program import REST, Program, beside, plausible
 from .setting import Setting
 
 __all__ = ["specific_programs"]
 
 _OTHER_CELLS = 300  # of another population, for the variance of a program there
-_ALIKE = 0.25  # cosine with a shared program's loadings: half of the genes may differ, not most
 _RATIO = 0.5  # a program with more than this share of its variance in another population is not a population's own
 
 
-def specific_programs(setting: Setting, n_programs: int, reference: list[str] | None = None) -> list[Program]:
-    """Programs of each population beyond the shared ones, one after the other until one is not convincing.
+def specific_programs(setting: Setting, within: list[Program], reference: list[str] | None) -> list[Program]:
+    """The programs of each population, asked whether they vary elsewhere.
 
-    The last, unconvincing one is kept, so that every population has a p-value. `pvalue` is the larger of two: genes
-    vary together on cells that did not teach the program, and no other (reference) population has half of its variance.
+    `pvalue` is the larger of two: genes vary together on cells that did not teach the program, and no other (reference)
+    population has half of its variance.
     """
-    n_genes = len(setting.shared.loadings)
+    names = [p.name for p in setting.populations]
+    others = {name: [p for p in setting.populations if p.name != name] for name in names}
+    if reference is not None:
+        others = {name: [p for p in rest if p.name in reference] for name, rest in others.items()}
     programs = []
-    for i, p in enumerate(tqdm(setting.populations, "own programs", leave=False, disable=None if sys.stderr else True)):
-        nuisance = setting.shared.loadings[p.genes]
-        for k in range(n_programs):
-            local = p.local.given(nuisance)
-            fitted = cross_fit(local, setting.seed)
-            program = program_of(
-                replace(p, local=local), "specific", f"own_{k + 1}", fitted, n_genes, fitted.test.pvalue
-            )
-            program = replace(program, resembles=_alike(program.loading, setting.shared.loadings))
-            if program.varies < LEVEL:
-                ratio, foreign = _foreign_variance(setting, i, local, fitted, reference)
-                program = replace(program, ratio=ratio, pvalue=max(program.varies, foreign))
-            programs.append(program)
-            if not plausible(program):
-                break
-            nuisance = np.c_[nuisance, program.loading[p.genes]]
+    for program in tqdm(within, "elsewhere", leave=False, disable=None if sys.stderr else True):
+        rest = others[program.population]
+        if (plausible(program) or program.name == REST) and rest:
+            own = replace(program, kind="specific", share=float("nan"))
+            if plausible(program):
+                p = setting.populations[names.index(program.population)]
+                ratio, foreign, where = _elsewhere(setting, within, program, p, rest)
+                own = replace(own, ratio=ratio, pvalue=max(program.varies, foreign), reference=where)
+            programs.append(own)
     return programs
 
 
-def _alike(loading: np.ndarray, shared: np.ndarray) -> int | None:
-    norms = np.linalg.norm(loading) * np.linalg.norm(shared, axis=0)
-    cosine = np.abs(loading @ shared) / np.maximum(norms, 1e-12)
-    return int(cosine.argmax()) if len(cosine) and cosine.max() >= _ALIKE else None
-
-
-def _foreign_variance(
-    setting: Setting, index: int, local: Local, fitted: CrossFit, reference: list[str] | None
-) -> tuple[float, float]:
-    """Variance of a program here over its largest in the reference populations, and the p-value of it exceeding 2.
+def _elsewhere(
+    setting: Setting, within: list[Program], program: Program, own: Population, rest: list[Population]
+) -> tuple[float, float, str]:
+    """Variance of a program here over its largest in other populations, the p-value of it exceeding 2, and where.
 
     Here it is measured on the half of the cells that did not teach the loading; elsewhere no cell did.
     """
-    own = setting.populations[index]
-    halves = halves_of(local, setting.seed)  # those of the cross-fit
-    here = [_variance_along(halves[1 - i], fitted.halves[i]) for i in (0, 1)]
-    value, error = np.mean([v for v, _ in here]), np.sqrt(np.mean([s**2 for _, s in here]) / 2)
-    largest, pvalue = 0.0, 0.0
-    for j, other in enumerate(setting.populations):
-        if j == index or (reference is not None and other.name not in reference):
-            continue
-        sample = other.sample(_OTHER_CELLS, setting.seed).given(setting.shared.loadings[other.genes])
-        there = []
-        for loading in fitted.halves:
-            everywhere = own.spread(loading.numpy(), len(setting.shared.loadings), 0.0)
-            there.append(_variance_along(sample, as_tensor(everywhere[other.genes])))
+    local = own.local.given(beside(within, own.name, program)[own.genes])
+    if program.learnt is None:
+        loadings = [program.loading[own.genes]]
+        here = [_variance_along(local, as_tensor(loadings[0]))]
+    else:
+        loadings = list(program.learnt)
+        halves = halves_of(local, seeds_of(setting.seed)[0])  # those that taught it
+        here = [_variance_along(halves[1 - i], as_tensor(loadings[i])) for i in (0, 1)]
+    value, error = np.mean([v for v, _ in here]), np.sqrt(np.mean([s**2 for _, s in here]) / len(here))
+    largest, pvalue, where = 0.0, 0.0, ""
+    for other in rest:
+        sample = other.sample(_OTHER_CELLS, setting.seed).given(beside(within, other.name, program)[other.genes])
+        everywhere = [own.spread(loading, setting.n_genes, 0.0)[other.genes] for loading in loadings]
+        there = [_variance_along(sample, as_tensor(loading)) for loading in everywhere]
         foreign, foreign_error = np.mean([v for v, _ in there]), np.mean([s for _, s in there])
         z = (_RATIO * value - foreign) / np.hypot(_RATIO * error, foreign_error)
-        largest, pvalue = max(largest, float(foreign)), max(pvalue, float(norm.sf(z)))
-    return float(value / largest) if largest else float("inf"), pvalue
+        pvalue = max(pvalue, float(norm.sf(z)))
+        if foreign > largest:
+            largest, where = float(foreign), other.name
+    return float(value / largest) if largest else float("inf"), pvalue, where
 
 
 def _variance_along(local: Local, loading: Tensor) -> tuple[float, float]:
