@@ -31,6 +31,7 @@ __all__ = ["Local"]
 N_FOLDS = 5  # of genes: a score without one of them keeps four fifths of what the counts tell
 _STEPS = 4  # of Fisher scoring
 _SETTLED = 0.03  # a step as small as this is followed by one of about its square
+_STILL = 1e-3  # mean square of a step of the activities, after which the next one is of no account
 _LOG_MEAN = (-30, 12)  # of a count, bounded so that a step too far stays finite
 _RIDGE = 0.1  # on slopes: keeps a gene with a handful of counts finite
 _DONOR_COUNTS = 10.0  # pseudo-counts behind a sample's own intercept: a normal prior of sd 0.3 on the log scale
@@ -40,6 +41,17 @@ def _blocks(n: int, width: int) -> list[slice]:
     """The first axis of an n × width array in pieces that fit into the cache."""
     step = max(1, IN_CACHE // max(width, 1))
     return [slice(start, start + step) for start in range(0, n, step)]
+
+
+def _leading(e: Tensor, w: Tensor, seed: int) -> Tensor:
+    """Scores (n) of the first singular direction of clipped Pearson residuals: a start."""
+    residual = (e / (w + 1e-2).sqrt()).clamp_(-6, 6)  # Var(e) = w
+    residual -= residual.mean(0)
+    basis = torch.randn(len(residual), 4, generator=torch.Generator().manual_seed(seed))
+    for _ in range(12):
+        basis, _ = torch.linalg.qr(narrow_product(residual, narrow_product(residual.T, basis)))
+    left, _, _ = torch.linalg.svd(basis.T @ residual, full_matrices=False)
+    return (basis @ left[:, 0]) * len(residual) ** 0.5
 
 
 @dataclass(frozen=True)
@@ -178,8 +190,10 @@ class Local:
             step = torch.linalg.solve(information + eye, (gradient - t).unsqueeze(-1)).squeeze(-1)
             # unclipped steps diverge for cells with few counts
             step = step / step.abs().amax(1, keepdim=True).clamp(min=1.0) if q else step
-            size = size + (by_e[:, 0, :1] / total - (mean * step).sum(1, keepdim=True)).clamp(-1, 1)
-            t = t + step
+            larger = (by_e[:, 0, :1] / total - (mean * step).sum(1, keepdim=True)).clamp(-1, 1)
+            size, t = size + larger, t + step
+            if float(larger.square().mean()) < _STILL and float(step.square().mean() if q else 0.0) < _STILL:
+                break
         by_w, by_e, _ = self._sums(intercept, size, t, loadings, columns, self.folds)
         _, mean = weighted_mean(by_w.sum(1), q)
         by_fold, gradient = information_and_gradient(by_w, by_e, mean[:, None])  # (n, folds, q, q)
@@ -220,26 +234,46 @@ class Local:
                 se[genes] = (variance.sqrt() * overdispersion.clamp(min=1).sqrt()[:, None]).double().numpy()
         return Slopes(slope, se, intercept)
 
-    def first_direction(self, seed: int) -> Tensor:
-        """Scores (n) of the first singular direction of clipped Pearson residuals given the nuisance: a start."""
-        null = self.null
-        e, w, _ = self._moments(self.intercept, null.size, null.full * null.scale, self.nuisance)
-        # e / sqrt(w) is the Pearson residual: Var(e) = w
-        residual = (e / (w + 1e-2).sqrt()).clamp_(-6, 6)
-        residual -= residual.mean(0)
-        basis = torch.randn(len(residual), 4, generator=torch.Generator().manual_seed(seed))
-        for _ in range(12):
-            basis, _ = torch.linalg.qr(narrow_product(residual, narrow_product(residual.T, basis)))
-        left, _, _ = torch.linalg.svd(basis.T @ residual, full_matrices=False)
-        return (basis @ left[:, 0]) * len(residual) ** 0.5
+    def learn(self, seed: int, rounds: int = 3) -> Tensor:
+        """Loading (genes) of one program given the nuisance, from the leading direction of what that leaves.
 
-    def learn(self, seed: int, rounds: int = 2) -> Tensor:
-        """Loading (genes) of one program given the nuisance, from the leading direction of what that leaves."""
-        own = self.first_direction(seed)[:, None, None].expand(-1, N_FOLDS, 1)
-        slopes = self.regress(torch.cat([own, self.null.left_out], 2), self.null.size)
+        Slopes and scores of these rounds are one Fisher step from the nuisance alone (gradient over information), so
+        that no count is looked at twice; one round of the full model (`associate`) follows.
+        """
+        null = self.null
+        e, w, intercept = self._moments(self.intercept, null.size, null.full * null.scale, self.nuisance)
+        own = _leading(e, w, seed)[:, None].expand(-1, N_FOLDS)
+        loading = torch.zeros(len(intercept))
         for _ in range(rounds):
-            slopes = self.associate(as_tensor(slopes.shrunk(0).mean), slopes.intercept)
-        return as_tensor(slopes.shrunk(0).mean)
+            loading = self._one_step(e, w, own, null.full)
+            own = self._scored(e, w, loading)
+        return self._one_step(e, w, own, null.full)
+
+    def _one_step(self, e: Tensor, w: Tensor, activity: Tensor, others: Tensor) -> Tensor:
+        """Shrunken slopes of each gene on activities without its fold (n × folds), beside those of the nuisance."""
+        design = torch.cat([torch.ones(len(activity), 1), others], 1)
+        a = activity - design @ torch.linalg.lstsq(design, activity).solution
+        a = a / a.std(0).clamp(min=1e-6)
+        slope, se = np.zeros(len(w[0])), np.zeros(len(w[0]))
+        for f, fold in enumerate(self.folds):
+            x = a[:, f]
+            by_w = narrow_product(w[:, fold].T, torch.stack([torch.ones_like(x), x, x.square()], 1))
+            information = (by_w[:, 2] - by_w[:, 1].square() / by_w[:, 0].clamp(min=1e-6)).clamp(min=1e-6) + _RIDGE
+            slope[fold] = (narrow_product(e[:, fold].T, x[:, None])[:, 0] / information).double().numpy()
+            se[fold] = information.rsqrt().double().numpy()
+        return as_tensor(Slopes(slope[:, None], se[:, None], self.intercept).shrunk(0).mean)
+
+    def _scored(self, e: Tensor, w: Tensor, loading: Tensor) -> Tensor:
+        """Activities without the genes of each fold (n × folds), one Fisher step from zero."""
+        n, columns = len(e), torch.stack([torch.ones_like(loading), loading, loading.square()], 1)
+        by_w, by_e = torch.empty(n, N_FOLDS, 3), torch.empty(n, N_FOLDS, 2)
+        for f, fold in enumerate(self.folds):
+            by_w[:, f] = narrow_product(w[:, fold], columns[fold])
+            by_e[:, f] = narrow_product(e[:, fold], columns[fold, :2])
+        by_w, by_e = by_w.sum(1, keepdim=True) - by_w, by_e.sum(1, keepdim=True) - by_e
+        mean = by_w[..., 1] / by_w[..., 0].clamp(min=1e-6)
+        information = by_w[..., 2] - mean * by_w[..., 1]
+        return (by_e[..., 1] - mean * by_e[..., 0]) / (information + 1)
 
     def with_own(self, loading: Tensor) -> Tensor:
         """Loadings with one program before the nuisance (genes × (1 + q))."""

@@ -7,11 +7,39 @@ import numpy as np
 __all__ = ["centre", "weighted_median"]
 
 _FLOOR = 0.02  # standard error below which no effect counts more: a few deeply counted genes do not set the centre
+_REACH = 3.0  # standard errors beyond which an effect is a change and has no say
+_STARTS = 19  # quantiles from which the mode is looked for
+_STEPS = 12
 
 
 def centre(effects: np.ndarray, std: np.ndarray) -> float:
-    """The precision-weighted median of effects (genes) with these standard errors: what most genes do."""
-    return float(weighted_median(effects, 1 / (std**2 + _FLOOR**2)))
+    """Where "no change" lies: the value that most effects (genes) share within their standard errors.
+
+    The redescending (biweight) centre with the most support. A median is drawn along by a program that moves two fifths
+    of the genes one way; a mode is not, as long as the unchanged are the largest group (measured on planted programs that
+    move up to 46 % of the genes one way: validity, programs).
+
+    References
+    ----------
+    Beaton & Tukey (1974), The fitting of power series. Technometrics 16(2), for the biweight.
+    """
+    known = np.isfinite(effects) & np.isfinite(std) & (std > 0)
+    b, width = effects[known], _REACH * np.hypot(std[known], _FLOOR)
+    if not b.size:
+        return 0.0
+
+    def support(at: np.ndarray) -> np.ndarray:
+        return np.asarray((np.maximum(1 - ((b - at[:, None]) / width) ** 2, 0) ** 3).sum(1))
+
+    starts = np.quantile(b, np.linspace(0, 1, _STARTS + 2)[1:-1])
+    found = float(starts[support(starts).argmax()])
+    for _ in range(_STEPS):
+        weight = np.maximum(1 - ((b - found) / width) ** 2, 0) ** 2 / width**2
+        total = weight.sum()
+        if total <= 0:
+            break
+        found = float((weight * b).sum() / total)
+    return found
 
 
 def weighted_median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
