@@ -19,7 +19,7 @@ from .fit.to_scanpy import add_ldvae
 from .plots.comparisons import plot_association, plot_differential_expression
 from .plots.fits import plot_history, plot_loadings
 from .plots.programs import plot_programs
-from .programs.questions import get_program_scores, population_loadings, population_programs
+from .programs.questions import get_program_map, get_program_scores, population_loadings, population_programs
 from .report.report import write_report
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "get_latent",
     "get_loadings",
     "get_loadings_uncertainty",
+    "get_program_map",
     "get_program_scores",
     "load_fit",
     "plot_association",

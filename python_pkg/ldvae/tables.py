@@ -28,9 +28,15 @@ COLUMNS: dict[str, dict[str, type]] = {
         "rank": int,
     },
     "population_programs": {
-        "population": str, "kind": str, "program": str, "called": bool, "variance": float, "share": float,
-        "ratio_to_reference": float, "pval": float, "padj": float, "n_cells": int, "n_genes": int,
-        "top_up": str, "top_down": str,
+        "population": str, "kind": str, "program": str, "called": bool, "reason": str, "variance": float,
+        "share": float,
+        "ratio_to_reference": float, "reference_population": str, "like_population": str, "like_cosine": float,
+        "share_of_samples": float, "pval": float, "padj": float, "n_cells": int, "n_genes": int, "top_up": str,
+        "top_down": str,
+    },
+    "program_map": {
+        "program": str, "population": str, "variance": float, "std": float, "share": float, "pval": float,
+        "padj": float, "active": bool, "n_genes": int, "top_up": str, "top_down": str,
     },
     "differential_expression": {
         "within": str, "gene": str, "group1": str, "group2": str, "proba_de": float, "is_de": bool, "lfsr": float,

@@ -10,7 +10,7 @@ from ..tables import LEVEL, LN2
 from .find import Found
 from .program import Program
 
-__all__ = ["loading_columns", "program_columns"]
+__all__ = ["loading_columns", "program_columns", "top"]
 
 _TOP = 5  # genes named on either side of a program
 
@@ -47,18 +47,24 @@ def program_columns(found: Found, genes: np.ndarray) -> dict[str, Any]:
         "kind": [p.kind for p in programs],
         "program": [p.name for p in programs],
         "called": found.called,
+        "reason": found.reasons,
         "variance": [float((p.loading**2).sum()) / LN2**2 for p in programs],
         "share": [p.share for p in programs],
         "ratio_to_reference": [p.ratio for p in programs],
+        "reference_population": [p.reference for p in programs],
+        "like_population": [p.towards for p in programs],
+        "like_cosine": [p.towards_cosine for p in programs],
+        "share_of_samples": [p.samples for p in programs],
         "pval": [p.pvalue for p in programs],
         "padj": found.padj,
         "n_cells": [p.n_cells for p in programs],
         "n_genes": [p.n_genes for p in programs],
-        "top_up": [_top(p, genes, 1.0) for p in programs],
-        "top_down": [_top(p, genes, -1.0) for p in programs],
+        "top_up": [top(p, genes, 1.0) for p in programs],
+        "top_down": [top(p, genes, -1.0) for p in programs],
     }
 
 
-def _top(program: Program, genes: np.ndarray, sign: float) -> str:
+def top(program: Program, genes: np.ndarray, sign: float) -> str:
+    """Names of the strongest sure genes of one sign."""
     clear = np.flatnonzero(program.tested & (program.lfsr < LEVEL) & (sign * program.loading > 0))
     return ", ".join(genes[clear[np.argsort(-np.abs(program.loading[clear]), kind="stable")][:_TOP]])

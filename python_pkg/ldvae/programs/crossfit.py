@@ -19,9 +19,9 @@ HALVINGS = 3  # of a population's cells; one alone makes the numbers of weak pro
 class CrossFit:
     """A program over the genes of one population.
 
-    `slope` and its standard error `std` (genes) are averages over halvings, and so is the ratio of `test`, whose degrees
-    of freedom are those of one halving: averaging can make a p-value cautious only. `learnt` are the loadings that each
-    half taught (halvings × 2 × genes), all of one sign.
+    `slope` and its standard error `std` (genes) are averages over halvings, and so is the ratio of `test`, whose
+    degrees of freedom are those of one halving: averaging can make a p-value cautious only. `learnt` are the loadings
+    that each half taught (halvings × 2 × genes), all of one sign.
     """
 
     slope: np.ndarray

@@ -18,7 +18,8 @@ from ..fit.record import Fit, check_fit
 from .between import between_programs
 from .catalogue import catalogue
 from .deviation import deviation_programs
-from .program import Program, call_programs
+from .likeness import compared, warn_like
+from .program import Program, call_programs, too_small
 from .setting import MIN_CELLS, Setting, prepare
 from .specific import specific_programs
 from .within import within_programs
@@ -35,6 +36,7 @@ class Found:
     programs: list[Program]
     padj: np.ndarray
     called: np.ndarray
+    reasons: list[str]
     cells: Cells
     labels: Labels
     reference: list[str] | None
@@ -83,17 +85,21 @@ def find_programs(
             programs = specific_programs(setting, everything, reference)
         elif kind == "deviation":
             programs = deviation_programs(setting, everything, reference)
+        if kind != "deviation":
+            programs = programs + [too_small(name, kind, n, setting.n_genes) for name, n in setting.small.items()]
         return Found(programs, *call_programs(programs), cells, labels, reference, setting, everything)
 
     found: Found = once(kind, reference, find)
     if kind == "between":
         warn_alone(labels, [p.population for p in found.programs], reference, cells.batch)
+    else:
+        warn_like(found.programs, found.called)
     return found
 
 
 def _within(setting: Setting, n_programs: int) -> list[Program]:
     found = catalogue(setting.populations, n_programs, setting.n_genes, setting.seed)
-    return within_programs(found, setting.seed)
+    return compared(setting, within_programs(found, setting.seed))
 
 
 def _reference(labels: Labels, reference: Any, kind: str) -> list[str] | None:

@@ -9,7 +9,18 @@ import numpy as np
 from ..stats.testing import bh
 from ..tables import GENES, LEVEL
 
-__all__ = ["ALIKE", "EXCESS", "REST", "Program", "beside", "call_programs", "cosine", "heavier_tail", "plausible"]
+__all__ = [
+    "ALIKE",
+    "EXCESS",
+    "REST",
+    "Program",
+    "beside",
+    "call_programs",
+    "cosine",
+    "heavier_tail",
+    "plausible",
+    "too_small",
+]
 
 REST = "rest"  # name of what is left of a population beyond its programs
 EXCESS = 0.1  # share of the variance along a program that must not be counting noise (validity: nulls, real)
@@ -36,6 +47,12 @@ class Program:
         P-value of genes varying together at all.
     reference
         The other population in which it varies most.
+    reason
+        Why it is no program, if that is known before p-values are adjusted.
+    towards, towards_cosine
+        The population that it moves genes as going to would, and how closely (see `likeness`).
+    samples
+        Share of the samples in which it varies.
     learnt
         What each half of the cells taught (2 × genes), None if other populations did.
     """
@@ -54,6 +71,10 @@ class Program:
     share: float = float("nan")
     varies: float = float("nan")
     reference: str = ""
+    reason: str = ""
+    towards: str = ""
+    towards_cosine: float = float("nan")
+    samples: float = float("nan")
     learnt: np.ndarray | None = None
 
     @property
@@ -62,19 +83,43 @@ class Program:
         return int((self.lfsr[self.tested] < LEVEL).sum())
 
 
+def too_small(population: str, kind: str, n_cells: int, n_genes: int) -> Program:
+    """The row of a population with too few cells to say anything."""
+    nan, nothing = float("nan"), np.zeros(n_genes)
+    missing, ones, no = np.full(n_genes, np.nan), np.ones(n_genes), np.zeros(n_genes, bool)
+    return Program(population, kind, REST, nothing, missing, ones, no, nan, nan, n_cells, False, reason="too few cells")
+
+
 def plausible(program: Program) -> bool:
     """Whether a program varies beyond doubt, in enough genes and by enough."""
     return program.enough and program.n_genes >= GENES and program.varies < LEVEL
 
 
-def call_programs(programs: list[Program]) -> tuple[np.ndarray, np.ndarray]:
-    """Adjusted p-values (Benjamini–Hochberg) and which programs are called.
+def call_programs(programs: list[Program]) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Adjusted p-values (Benjamini–Hochberg), which programs are called, and for the others why not.
 
-    Those that are significant and have enough of an effect.
+    Called are those that are significant and have enough of an effect.
     """
     adjusted = bh(np.array([p.pvalue for p in programs]))
-    enough = [p.enough and (p.n_genes >= (1 if p.kind in ("between", "deviation") else GENES)) for p in programs]
-    return adjusted, (adjusted < LEVEL) & np.array(enough, dtype=bool)
+    reasons = [_reason(p, q) for p, q in zip(programs, adjusted, strict=True)]
+    return adjusted, np.array([not reason for reason in reasons], dtype=bool), reasons
+
+
+def _reason(program: Program, padj: float) -> str:
+    least = 1 if program.kind in ("between", "deviation") else GENES
+    if program.reason:
+        return program.reason
+    if program.kind in ("between", "deviation"):
+        return "" if padj < LEVEL and program.n_genes >= least else "no gene differs for sure"
+    if not program.varies < LEVEL:
+        return "does not vary beyond counting noise"
+    if not program.enough:
+        return f"less than {100 * EXCESS:.0f} % beyond counting noise"
+    if program.n_genes < least:
+        return f"fewer than {GENES} sure genes"
+    if program.kind == "specific" and not program.pvalue < LEVEL:
+        return f"varies in {program.reference} too"
+    return "" if padj < LEVEL else "not sure enough among as many tests"
 
 
 def cosine(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -84,7 +129,7 @@ def cosine(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def beside(programs: list[Program], population: str, program: Program) -> np.ndarray:
-    """Loadings (genes × q) of what varies in a population besides a program: neither it by name nor something like it."""
+    """Loadings (genes × q) of what varies in a population besides a program: not it by name, nor its like."""
     own = [p for p in programs if p.population == population and plausible(p) and p.name != program.name]
     loadings = np.stack([p.loading for p in own], 1) if own else np.zeros((len(program.loading), 0))
     if population == program.population:

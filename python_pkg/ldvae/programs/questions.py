@@ -11,9 +11,10 @@ from ..fit.record import Fit
 from ..tables import table, wide
 from .columns import loading_columns, program_columns
 from .find import KINDS, find_programs
+from .map import map_columns
 from .scores import activity_columns
 
-__all__ = ["get_program_scores", "population_loadings", "population_programs"]
+__all__ = ["get_program_map", "get_program_scores", "population_loadings", "population_programs"]
 
 
 def population_loadings(
@@ -156,3 +157,33 @@ def get_program_scores(
     found = find_programs(fit, adata, groupby, kind, reference, sample_key, n_programs, seed)
     names, values = activity_columns(found, fit)
     return wide("cell", found.cells.counts.cells, names, values)
+
+
+def get_program_map(
+    fit: Fit,
+    adata: Any,
+    *,
+    groupby: str,
+    sample_key: str | None = None,
+    n_programs: int = 3,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Where each program varies: one row per program and population.
+
+    Parameters
+    ----------
+    fit, adata, groupby, sample_key, n_programs, seed
+        As in `population_loadings`.
+
+    Returns
+    -------
+    DataFrame
+        `program, population`; `variance` of the program's activity there times the sum of its squared loadings (log2²),
+        freed from counting noise and measured with the loadings of the other populations that have it, and its
+        standard error `std`; `share` of the variance of all programs of the population; `pval`, that genes vary
+        together, and `padj` (Benjamini–Hochberg over the table); `active`, whether the program is called there (see
+        `population_programs`, kind "within"); `n_genes` with lfsr below 0.05 there; `top_up`, `top_down`, the strongest
+        of them.
+    """
+    found = find_programs(fit, adata, groupby, "within", None, sample_key, n_programs, seed)
+    return table("program_map", map_columns(found, fit.genes))

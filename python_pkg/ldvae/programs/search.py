@@ -21,8 +21,8 @@ __all__ = ["Columns", "search", "shrunk"]
 class Columns:
     """Programs of one population: slopes and standard errors (its genes × q), each tested given the others.
 
-    `learnt` (halvings × 2 × genes × q) is what each half of the cells taught; `last` the one that did not convince, None
-    if the most that were asked for did.
+    `learnt` (halvings × 2 × genes × q) is what each half of the cells taught; `last` the one that did not convince,
+    None if the most that were asked for did.
     """
 
     slope: np.ndarray

@@ -24,11 +24,12 @@ MOST_CELLS = 3000  # of a population that its local model looks at; a seeded sam
 
 @dataclass(frozen=True)
 class Setting:
-    """Populations with their local models."""
+    """Populations with their local models; `small` are those with too few cells for one, and how many they have."""
 
     populations: list[Population]
     n_genes: int
     seed: int
+    small: dict[str, int]
 
 
 def prepare(fit: Fit, cells: Cells, labels: Labels, samples: Labels | None, seed: int) -> Setting:
@@ -46,11 +47,11 @@ def prepare(fit: Fit, cells: Cells, labels: Labels, samples: Labels | None, seed
     members = [labels.where(i) for i in range(len(labels.levels))]
     if samples is not None:
         members = [rows[samples.codes[rows] >= 0] for rows in members]
-    small = [name for name, rows in zip(labels.levels, members, strict=True) if len(rows) < MIN_CELLS]
+    small = {name: len(rows) for name, rows in zip(labels.levels, members, strict=True) if len(rows) < MIN_CELLS}
     if len(small) == len(members):
         raise ValueError(f"`groupby` must have populations of at least {MIN_CELLS} cells, and {labels.key!r} has none.")
     if small:
-        warn(f"Populations with fewer than {MIN_CELLS} cells are left out: {shown(small)}.")
+        warn(f"Populations with fewer than {MIN_CELLS} cells are left out: {shown(list(small))}.")
     theta = model.log_theta.detach().exp().numpy()
     if fit.config.gene_likelihood == "poisson":
         theta = np.full_like(theta, 1e4)
@@ -67,4 +68,4 @@ def prepare(fit: Fit, cells: Cells, labels: Labels, samples: Labels | None, seed
         own = None if samples is None else samples.codes[rows]
         local = Local.build(matrix[:, genes].toarray(), offset, theta[genes], own)
         populations.append(Population(name, rows, genes, local))
-    return Setting(populations, cells.counts.matrix.shape[1], seed)
+    return Setting(populations, cells.counts.matrix.shape[1], seed, small)

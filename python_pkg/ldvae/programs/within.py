@@ -82,7 +82,10 @@ def _own(found: Catalogue, i: int, p: Population, seed: int) -> list[Program]:
                 program = _program(found, p, f"c{c}", borrow(mine, theirs), test)
                 here.append(loading)
                 fixed = np.c_[fixed, loading]
-        programs.append(program or _nothing(found, p, f"c{c}", test))
+        alike = test.pvalue < LEVEL and test.excess >= EXCESS
+        programs.append(
+            program or _nothing(found, p, f"c{c}", test, "other genes answer here" if alike else "")
+        )
     last = columns.last
     if here and alone:
         columns = search(p.local.given(np.stack(here, 1)), len(alone), seed)
@@ -131,21 +134,7 @@ def _program(
     )
 
 
-def _nothing(found: Catalogue, p: Population, name: str, test: VarianceTest) -> Program:
+def _nothing(found: Catalogue, p: Population, name: str, test: VarianceTest, reason: str) -> Program:
     """A program of others that this population does not have."""
-    zero, one = np.zeros(found.n_genes), np.ones(found.n_genes)
-    tested = p.spread(np.ones(len(p.genes)), found.n_genes, 0.0) > 0
-    return Program(
-        p.name,
-        "within",
-        name,
-        zero,
-        one,
-        one,
-        tested,
-        test.pvalue,
-        float("nan"),
-        len(p.rows),
-        False,
-        varies=test.pvalue,
-    )
+    nowhere = np.full(found.n_genes, np.nan), np.full(found.n_genes, np.nan)
+    return replace(_program(found, p, name, nowhere, test), reason=reason)
