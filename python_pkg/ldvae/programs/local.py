@@ -43,17 +43,6 @@ def _blocks(n: int, width: int) -> list[slice]:
     return [slice(start, start + step) for start in range(0, n, step)]
 
 
-def _leading(e: Tensor, w: Tensor, seed: int) -> Tensor:
-    """Scores (n) of the first singular direction of clipped Pearson residuals: a start."""
-    residual = (e / (w + 1e-2).sqrt()).clamp_(-6, 6)  # Var(e) = w
-    residual -= residual.mean(0)
-    basis = torch.randn(len(residual), 4, generator=torch.Generator().manual_seed(seed))
-    for _ in range(12):
-        basis, _ = torch.linalg.qr(narrow_product(residual, narrow_product(residual.T, basis)))
-    left, _, _ = torch.linalg.svd(basis.T @ residual, full_matrices=False)
-    return (basis @ left[:, 0]) * len(residual) ** 0.5
-
-
 @dataclass(frozen=True)
 class Local:
     """Counts of one population and what is held fixed in it.
@@ -234,56 +223,26 @@ class Local:
                 se[genes] = (variance.sqrt() * overdispersion.clamp(min=1).sqrt()[:, None]).double().numpy()
         return Slopes(slope, se, intercept)
 
-    def learn(self, seed: int, rounds: int = 3) -> Tensor:
-        """Loading (genes) of one program given the nuisance, from the leading direction of what that leaves.
-
-        Slopes and scores of these rounds are one Fisher step from the nuisance alone (gradient over information), so
-        that no count is looked at twice; one round of the full model (`associate`) follows.
-        """
+    def first_direction(self, seed: int) -> Tensor:
+        """Scores (n) of the first singular direction of clipped Pearson residuals given the nuisance: a start."""
         null = self.null
-        e, w, intercept = self._moments(self.intercept, null.size, null.full * null.scale, self.nuisance)
-        import os
-        if os.environ.get("LEARN") == "full":
-            own = _leading(e, w, seed)[:, None, None].expand(-1, N_FOLDS, 1)
-            slopes = self.regress(torch.cat([own, null.left_out], 2), null.size)
-            for _ in range(2):
-                slopes = self.associate(as_tensor(slopes.shrunk(0).mean), slopes.intercept)
-            return as_tensor(slopes.shrunk(0).mean)
-        own = _leading(e, w, seed)[:, None].expand(-1, N_FOLDS)
-        loading = torch.zeros(len(intercept))
+        e, w, _ = self._moments(self.intercept, null.size, null.full * null.scale, self.nuisance)
+        # e / sqrt(w) is the Pearson residual: Var(e) = w
+        residual = (e / (w + 1e-2).sqrt()).clamp_(-6, 6)
+        residual -= residual.mean(0)
+        basis = torch.randn(len(residual), 4, generator=torch.Generator().manual_seed(seed))
+        for _ in range(12):
+            basis, _ = torch.linalg.qr(narrow_product(residual, narrow_product(residual.T, basis)))
+        left, _, _ = torch.linalg.svd(basis.T @ residual, full_matrices=False)
+        return (basis @ left[:, 0]) * len(residual) ** 0.5
+
+    def learn(self, seed: int, rounds: int = 2) -> Tensor:
+        """Loading (genes) of one program given the nuisance, from the leading direction of what that leaves."""
+        own = self.first_direction(seed)[:, None, None].expand(-1, N_FOLDS, 1)
+        slopes = self.regress(torch.cat([own, self.null.left_out], 2), self.null.size)
         for _ in range(rounds):
-            loading = self._one_step(e, w, own, null.full)
-            own = self._scored(e, w, loading)
-        loading = self._one_step(e, w, own, null.full)
-        if os.environ.get("LEARN") == "one":
-            return as_tensor(self.associate(loading, intercept).shrunk(0).mean)
-        return loading
-
-    def _one_step(self, e: Tensor, w: Tensor, activity: Tensor, others: Tensor) -> Tensor:
-        """Shrunken slopes of each gene on activities without its fold (n × folds), beside those of the nuisance."""
-        design = torch.cat([torch.ones(len(activity), 1), others], 1)
-        a = activity - design @ torch.linalg.lstsq(design, activity).solution
-        a = a / a.std(0).clamp(min=1e-6)
-        slope, se = np.zeros(len(w[0])), np.zeros(len(w[0]))
-        for f, fold in enumerate(self.folds):
-            x = a[:, f]
-            by_w = narrow_product(w[:, fold].T, torch.stack([torch.ones_like(x), x, x.square()], 1))
-            information = (by_w[:, 2] - by_w[:, 1].square() / by_w[:, 0].clamp(min=1e-6)).clamp(min=1e-6) + _RIDGE
-            slope[fold] = (narrow_product(e[:, fold].T, x[:, None])[:, 0] / information).double().numpy()
-            se[fold] = information.rsqrt().double().numpy()
-        return as_tensor(Slopes(slope[:, None], se[:, None], self.intercept).shrunk(0).mean)
-
-    def _scored(self, e: Tensor, w: Tensor, loading: Tensor) -> Tensor:
-        """Activities without the genes of each fold (n × folds), one Fisher step from zero."""
-        n, columns = len(e), torch.stack([torch.ones_like(loading), loading, loading.square()], 1)
-        by_w, by_e = torch.empty(n, N_FOLDS, 3), torch.empty(n, N_FOLDS, 2)
-        for f, fold in enumerate(self.folds):
-            by_w[:, f] = narrow_product(w[:, fold], columns[fold])
-            by_e[:, f] = narrow_product(e[:, fold], columns[fold, :2])
-        by_w, by_e = by_w.sum(1, keepdim=True) - by_w, by_e.sum(1, keepdim=True) - by_e
-        mean = by_w[..., 1] / by_w[..., 0].clamp(min=1e-6)
-        information = by_w[..., 2] - mean * by_w[..., 1]
-        return (by_e[..., 1] - mean * by_e[..., 0]) / (information + 1)
+            slopes = self.associate(as_tensor(slopes.shrunk(0).mean), slopes.intercept)
+        return as_tensor(slopes.shrunk(0).mean)
 
     def with_own(self, loading: Tensor) -> Tensor:
         """Loadings with one program before the nuisance (genes × (1 + q))."""
