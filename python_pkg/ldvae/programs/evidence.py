@@ -11,7 +11,9 @@ from torch import Tensor
 from ..stats.centre import centre
 from ..stats.shrinkage import Shrunk, ash
 
-__all__ = ["Slopes", "VarianceTest"]
+__all__ = ["Slopes", "VarianceTest", "pair_variance"]
+
+_STEPS = 4  # of weights that depend on the variance
 
 
 @dataclass(frozen=True)
@@ -59,3 +61,18 @@ class VarianceTest:
     def excess(self) -> float:
         """Share of the variance along the loading that is not counting noise."""
         return max(0.0, 1 - 1 / max(self.ratio, 1e-9))
+
+
+def pair_variance(y: Tensor, square: Tensor, information: Tensor) -> tuple[float, float]:
+    """Variance of an activity and its standard error, from what genes say of it (n × genes; see `Local.variances`)."""
+    total, noise = information.sum(1), square.sum(1)
+    found, pairs = y.sum(1).square() - noise, total.square() - information.square().sum(1)
+    if float(pairs.sum()) <= 0:
+        return 0.0, float("inf")
+    weight, variance = torch.ones_like(total), 0.0
+    for _ in range(_STEPS):
+        # of a cell: one over the variance of what it says
+        weight = (noise.mean() / total.mean() * total + max(variance, 0.0) * total.square()).clamp(min=1e-6) ** -2
+        variance = float((weight * found).sum() / (weight * pairs).sum())
+    error = (weight * (found - variance * pairs)).square().sum().sqrt() / (weight * pairs).sum()
+    return variance, float(error)

@@ -24,7 +24,7 @@ from torch import Tensor
 from ..machine.arithmetic import exp_, narrow_product
 from ..machine.memory import IN_CACHE
 from .activities import Scores, as_tensor, features, information_and_gradient, posterior_scores, weighted_mean
-from .evidence import Slopes, VarianceTest
+from .evidence import Slopes, VarianceTest, pair_variance
 
 __all__ = ["Local"]
 
@@ -260,21 +260,36 @@ class Local:
         nuisance. If genes vary independently given the model, E[u²] = sum_g E[y²]; their ratio summed over cells is
         compared with a scaled chi-squared whose degrees of freedom match the variance (Satterthwaite).
         """
-        null = self.null
-        e, w, _ = self._moments(self.intercept, null.size, null.full * null.scale, self.nuisance)
-        space = torch.cat([torch.ones(len(loading), 1), self.nuisance], 1)
-        q = space.shape[1]
-        products = (space[:, :, None] * space[:, None]).flatten(1)
-        gram = narrow_product(w, products).reshape(-1, q, q) + 1e-6 * torch.eye(q)
-        along = torch.linalg.solve(gram, narrow_product(w, space * loading[:, None]).unsqueeze(-1)).squeeze(-1)
-        orthogonal = loading - along @ space.T
-        # fitting size and nuisance to the same counts shrinks residuals by their leverage
-        leverage = w * torch.einsum("nij,gi,gj->ng", torch.linalg.inv(gram), space, space)
-        e = e - e.mean(0)
-        y = (e * orthogonal).double()
-        square = y.square() / (1 - leverage.clamp(0, 0.9)).double()
+        ((y, square, _),) = self._along([loading])
         expected = square.sum(1)
         pairs = (expected.square() - square.square().sum(1)).sum()
         if float(pairs) <= 0:  # no loading, or a single gene: nothing to vary together
             return VarianceTest(1.0, 0.0)
         return VarianceTest(float(y.sum(1).square().sum() / expected.sum()), float(expected.sum() ** 2 / pairs))
+
+    def variances(self, loadings: list[Tensor]) -> list[tuple[float, float]]:
+        """Variance of the activity of each loading (learnt on other cells), one at a time, and its standard error.
+
+        From pairs of different genes alone, E[y_cg y_ch] = Var(t) i_cg i_ch with i = w l², so that no assumption on the
+        noise of a gene enters: without a program it is zero on average (and may be below). The error is that of
+        the sum over cells, whatever the distribution of the activity.
+        """
+        return [pair_variance(*parts) for parts in self._along(loadings)]
+
+    def _along(self, loadings: list[Tensor]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """For each loading y of `variance_test`, its expected squares, and the information on an activity (n × genes)."""
+        null = self.null
+        e, w, _ = self._moments(self.intercept, null.size, null.full * null.scale, self.nuisance)
+        space = torch.cat([torch.ones(w.shape[1], 1), self.nuisance], 1)
+        q = space.shape[1]
+        products = (space[:, :, None] * space[:, None]).flatten(1)
+        gram = narrow_product(w, products).reshape(-1, q, q) + 1e-6 * torch.eye(q)
+        # fitting size and nuisance to the same counts shrinks residuals by their leverage
+        leverage = w * torch.einsum("nij,gi,gj->ng", torch.linalg.inv(gram), space, space)
+        kept = (1 - leverage.clamp(0, 0.9)).double()
+        e = e - e.mean(0)
+        for loading in loadings:
+            along = torch.linalg.solve(gram, narrow_product(w, space * loading[:, None]).unsqueeze(-1)).squeeze(-1)
+            orthogonal = loading - along @ space.T
+            y = (e * orthogonal).double()
+            yield y, y.square() / kept, (w * orthogonal.square()).double()

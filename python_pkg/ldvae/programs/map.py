@@ -16,6 +16,7 @@ from .columns import top
 from .find import Found
 from .population import Population
 from .program import REST, Program, beside, plausible
+from .strength import variance_elsewhere, variance_here
 
 __all__ = ["map_columns"]
 
@@ -38,26 +39,26 @@ def map_columns(found: Found, genes: np.ndarray) -> dict[str, Any]:
         for p in found.setting.populations:
             if own:
                 program, called = by_name[name].get(p.name, (None, False))
-                rows.append((name, p.name, *_row(p, program, called, own, found.within, genes)))
+                rows.append((name, p.name, *_row(p, program, called, own, found, genes)))
     names = ("program", "population", "variance", "std", "share", "pval", "active", "n_genes", "top_up", "top_down")
     columns: dict[str, Any] = {column: [row[k] for row in rows] for k, column in enumerate(names)}
     return {**columns, "padj": bh(np.array(columns["pval"], dtype=float))}
 
 
 def _row(
-    p: Population, here: Program | None, called: bool, own: dict[str, Program], within: list[Program], genes: np.ndarray
+    p: Population, here: Program | None, called: bool, own: dict[str, Program], found: Found, genes: np.ndarray
 ) -> tuple[Any, ...]:
-    others = [program for name, program in own.items() if name != p.name] or list(own.values())
-    loading = np.nan_to_num(pool([(o.loading, o.std**2) for o in others])[0])
-    local = p.local.given(beside(within, p.name, here or others[0])[p.genes])
-    along = as_tensor(loading[p.genes])
-    variance = error = 0.0
-    pvalue = local.variance_test(along).pvalue if here is None else here.pvalue
-    if bool((along != 0).any()):
-        scores = local.score(local.with_own(along), local.intercept)
-        size = float((loading[p.genes] ** 2).sum()) / LN2**2
-        variance, error = size * float(scores.variance[0]), size * float(scores.variance_se[0])
+    assert found.setting is not None
+    others = [program for name, program in own.items() if name != p.name]
+    program = here or others[0]
+    if others:
+        loading = np.nan_to_num(pool([(o.loading, o.std**2) for o in others])[0])[p.genes]
+        variance, error = variance_elsewhere(p, [loading], program, found.within)
+    else:
+        variance, error = variance_here(p, program, found.within, found.setting.seed)
+    variance, error = variance / LN2**2, error / LN2**2
     if here is None:
-        return variance, error, 0.0, pvalue, False, 0, "", ""
+        local = p.local.given(beside(found.within, p.name, program)[p.genes])
+        return variance, error, 0.0, local.variance_test(as_tensor(loading)).pvalue, False, 0, "", ""
     share = here.share if np.isfinite(here.share) else 0.0
-    return variance, error, share, pvalue, called, here.n_genes, top(here, genes, 1.0), top(here, genes, -1.0)
+    return variance, error, share, here.pvalue, called, here.n_genes, top(here, genes, 1.0), top(here, genes, -1.0)

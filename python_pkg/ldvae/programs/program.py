@@ -54,7 +54,7 @@ class Program:
     samples
         Share of the samples in which it varies.
     learnt
-        What each half of the cells taught (2 × genes), None if other populations did.
+        What each half of the cells taught (halvings × 2 × genes), None if other populations did.
     """
 
     population: str

@@ -65,7 +65,7 @@ def _own(found: Catalogue, i: int, p: Population, seed: int) -> list[Program]:
         sign = found.members[c][i][1]
         slope = borrow(found.slope(i, k), tuple(sign * v if a == 0 else v for a, v in enumerate(found.pooled(c, i))))
         program = _program(
-            found, p, f"c{c}", (sign * slope[0], slope[1]), columns.tests[k], sign * columns.learnt[0, ..., k]
+            found, p, f"c{c}", (sign * slope[0], slope[1]), columns.tests[k], sign * columns.learnt[..., k]
         )
         programs.append(program)
         here.append(program.loading[genes])
@@ -83,9 +83,7 @@ def _own(found: Catalogue, i: int, p: Population, seed: int) -> list[Program]:
                 here.append(loading)
                 fixed = np.c_[fixed, loading]
         alike = test.pvalue < LEVEL and test.excess >= EXCESS
-        programs.append(
-            program or _nothing(found, p, f"c{c}", test, "other genes answer here" if alike else "")
-        )
+        programs.append(program or _nothing(found, p, f"c{c}", test, "other genes answer here" if alike else ""))
     last = columns.last
     if here and alone:
         columns = search(p.local.given(np.stack(here, 1)), len(alone), seed)
@@ -93,10 +91,10 @@ def _own(found: Catalogue, i: int, p: Population, seed: int) -> list[Program]:
         last = columns.last
     for k in alone:
         slope = tuple(p.spread(v[:, k], found.n_genes, np.nan) for v in (columns.slope, columns.std**2))
-        programs.append(_program(found, p, f"{p.name}_{k}", slope, columns.tests[k], columns.learnt[0, ..., k]))
+        programs.append(_program(found, p, f"{p.name}_{k}", slope, columns.tests[k], columns.learnt[..., k]))
     if last is not None:
         slope = tuple(p.spread(v, found.n_genes, np.nan) for v in (last.slope, last.std**2))
-        programs.append(_program(found, p, REST, slope, last.test, last.learnt[0]))
+        programs.append(_program(found, p, REST, slope, last.test, last.learnt))
     return programs
 
 
