@@ -38,7 +38,9 @@ def read(folder: Path, name: str, genes: str = "scanpy") -> ad.AnnData:
     a.obs_names_make_unique()
     a.var_names_make_unique()
     b = a.copy()
-    if genes == "seurat":
+    if genes == "all":
+        a.var["hv"] = np.asarray((a.X > 0).sum(0)).ravel() >= 10
+    elif genes == "seurat":
         mean = np.asarray(a.X.mean(0)).ravel()
         variance = np.asarray(a.X.power(2).mean(0)).ravel() - mean**2
         known = variance > 0

@@ -33,6 +33,8 @@ import stability
 import summary
 from rows import Row, table
 
+import programs
+
 Task = tuple[str, Callable[..., list[Row]], tuple[Any, ...]]
 PEERS = ("PCA per population", "consensus NMF", "LinearSCVI, once", "LinearSCVI per population")
 
@@ -61,6 +63,16 @@ def tasks(quick: bool, data: Path | None, scvi: bool) -> list[Task]:
         out += [("factors", factors.permuted, (data, name, s)) for name in sets for s in range(5)]
         out += [("factors", factors.permuted, (data, name, 5, "seurat")) for name in sets]
         out += [("factors", factors.gain, (data, name, genes)) for name in sets for genes in ("scanpy", "seurat")]
+        out += [("catalogue", programs.halves, (data, name)) for name in sets]
+        out += [("catalogue", programs.halves, (data, "pbmc_multi", "batch"))]
+        out += [("catalogue", programs.biology, (data, name)) for name in programs.KNOWN]
+        out += [("catalogue", programs.permuted, (data, name, s)) for name in sets for s in range(5)]
+        out += [("catalogue", programs.permuted, (data, name, 5, "seurat")) for name in sets]
+        out += [("catalogue", programs.permuted, (data, name, s, "scanpy", 2)) for name in sets for s in (6, 7)]
+        out += [("catalogue", programs.permuted, (data, "pbmc3k", 8, "all"))]
+    out += [("catalogue", programs.mixtures, (s,)) for s in range(1, 11)]
+    out += [("catalogue", programs.one_sided, (s, size)) for size in (150, 250, 320) for s in (1, 2, 3)]
+    out += [("catalogue", programs.activities, (s, shape)) for shape in programs.ACTIVITIES for s in (1, 2, 3)]
     out += [("stability", stability.run, (301,))]
     out += [("choices", choices.run, (f"simulated, seed {seed}", seed)) for seed in (401, 402)]
     out += [("choices", choices.run, ("pbmc_multi.h5ad", 401, data))] if data else []

@@ -46,33 +46,39 @@ def agreement(x: Slope, y: Slope, of_x: np.ndarray | None = None, of_y: np.ndarr
 
 def pool(members: Sequence[Slope]) -> Slope:
     """Slopes of several populations together, by their precision."""
-    weighted = precision = np.zeros(1)
+    weighted = squares = total = np.zeros(1)
     for slope, variance in members:
         weight = np.nan_to_num(1 / (variance + _FLOOR))
-        weighted, precision = weighted + np.nan_to_num(slope) * weight, precision + weight
-    known = precision > 0
-    safe = np.where(known, precision, 1.0)
-    return np.where(known, weighted / safe, np.nan), np.where(known, 1 / safe, np.nan)
+        weighted, total = weighted + np.nan_to_num(slope) * weight, total + weight
+        squares = squares + weight**2 * np.nan_to_num(variance)
+    known = total > 0
+    safe = np.where(known, total, 1.0)
+    return np.where(known, weighted / safe, np.nan), np.where(known, squares / safe**2, np.nan)
 
 
 def borrow(own: Slope, others: Slope) -> Slope:
     """A population's slopes, drawn to what the others say by as much as they agree.
 
-    own ~ N(beta, variance), others ~ N(mu, variance), beta = c mu + deviation: c and the variance of the deviations by
-    moments; estimate and variance of beta.
+    own ~ N(beta, variance), beta = c mu + deviation, where mu has the posterior that `ash` gives the others' slopes: c
+    by regression on its mean (which is not attenuated), the variance of the deviations by moments. Estimate and
+    variance of beta, the error of c among it.
     """
     known = np.isfinite(own[1]) & np.isfinite(others[1])
     if known.sum() < _FEW:
         return own
-    b, variance, m, of_m = own[0][known], own[1][known], others[0][known], others[1][known]
+    b, variance = own[0][known], own[1][known]
+    posterior = ash(others[0][known], np.sqrt(others[1][known]))
+    m, of_m = posterior.mean, posterior.std**2
     weight = 1 / (variance + of_m + _FLOOR)
-    square, product = (weight * (m**2 - of_m)).sum(), weight * m * b
+    square, product = (weight * m**2).sum(), weight * m * b
     if square <= 0 or abs(product.sum()) < _CLEAR * np.sqrt((product**2).sum()):
         return own
     c = np.clip(product.sum() / square, -_AMPLITUDE, _AMPLITUDE)
     spread = (weight * ((b - c * m) ** 2 - variance - c**2 * of_m)).sum() / weight.sum()
     prior = c**2 * of_m + max(float(spread), 1e-5)
+    of_c = 1 / (m**2 / (variance + prior)).sum()
     slope, out = own[0].copy(), own[1].copy()
     precision = 1 / variance + 1 / prior
-    slope[known], out[known] = (b / variance + c * m / prior) / precision, 1 / precision
+    slope[known] = (b / variance + c * m / prior) / precision
+    out[known] = 1 / precision + of_c * (m / prior / precision) ** 2
     return slope, out

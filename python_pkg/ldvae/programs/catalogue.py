@@ -35,9 +35,8 @@ class Catalogue:
 
     def slope(self, population: int, column: int) -> Slope:
         """Slopes of one column on all genes."""
-        p, found = self.populations[population], self.columns[population]
-        b, std = (p.spread(v[:, column], self.n_genes, np.nan) for v in (found.slope, found.std))
-        return b, std**2
+        found = self.columns[population]
+        return self.populations[population].slopes(found.slope[:, column], found.std[:, column], self.n_genes)
 
     def pooled(self, program: int, without: int | None = None) -> Slope:
         """Slopes of a named program in all its populations but one."""

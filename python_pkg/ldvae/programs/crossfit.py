@@ -10,7 +10,7 @@ from .activities import as_tensor
 from .evidence import VarianceTest
 from .local import Local
 
-__all__ = ["HALVINGS", "CrossFit", "cross_fit", "halves_of", "seeds_of", "tested"]
+__all__ = ["HALVINGS", "CrossFit", "cross_fit", "halves_of", "measured", "seeds_of", "tested"]
 
 HALVINGS = 3  # of a population's cells; one alone makes the numbers of weak programs those of its seed (validity)
 
@@ -41,27 +41,42 @@ def halves_of(local: Local, seed: int) -> list[Local]:
     return [local.cells(np.sort(part)) for part in np.array_split(order, 2)]
 
 
-def cross_fit(local: Local, seed: int) -> CrossFit:
-    """The leading program of each half, measured and tested on the other half."""
-    slopes, variances, tests, learnt = [], [], [], []
-    for s in seeds_of(seed):
-        halves, own = halves_of(local, s), []
-        weighted, precision, pair = 0.0, 0.0, []
-        for i in (0, 1):
-            loading = halves[i].learn(s)
-            first = learnt[0][0] if learnt else (own[0] if own else loading.numpy())
-            loading = -loading if float(first @ loading.numpy()) < 0 else loading
-            own.append(loading.numpy())
-            measured = halves[1 - i].associate(loading)
-            pair.append(halves[1 - i].variance_test(loading))
-            weight = 1 / measured.se[:, 0] ** 2
-            weighted, precision = weighted + measured.centred(0) * weight, precision + weight
-        slopes.append(weighted / precision)
-        variances.append(1 / precision)
-        tests.append(VarianceTest.combine(pair))
+def cross_fit(local: Local, before: np.ndarray, seed: int) -> CrossFit:
+    """The leading program of each half given those it found before, measured and tested on the other half.
+
+    `before` (halvings × 2 × genes × q) are the loadings of these; `local` has what is held fixed besides.
+    """
+    slopes, variances, tests = [], [], []
+    learnt: list[np.ndarray] = []
+    for s, known in zip(seeds_of(seed), before, strict=True):
+        halves = halves_of(local, s)
+        own = [half.given(_beside(local, k)).learn(s).numpy() for half, k in zip(halves, known, strict=True)]
+        first = learnt[0][0] if learnt else own[0]
+        own = [-v if float(first @ v) < 0 else v for v in own]
+        others = [half.given(_beside(local, k)) for half, k in zip(halves[::-1], known, strict=True)]
+        fits = [other.associate(as_tensor(v)) for other, v in zip(others, own, strict=True)]
+        slope, variance = _together([(f.centred(0), f.se[:, 0]) for f in fits])
+        slopes.append(slope)
+        variances.append(variance)
+        tests.append(VarianceTest.combine([o.variance_test(as_tensor(v)) for o, v in zip(others, own, strict=True)]))
         learnt.append(np.stack(own))
-    test = VarianceTest.mean(tests)
-    return CrossFit(np.mean(slopes, 0), np.sqrt(np.mean(variances, 0)), test, np.stack(learnt))
+    std = np.sqrt(np.mean(variances, 0))
+    return CrossFit(np.mean(slopes, 0), std, VarianceTest.mean(tests), np.stack(learnt))
+
+
+def measured(local: Local, learnt: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Slopes and standard errors (genes × q) of programs that halves taught, all at once, on the other halves."""
+    q, slopes, variances = learnt.shape[-1], [], []
+    for s, pair in zip(seeds_of(seed), learnt, strict=True):
+        parts = []
+        for other, loadings in zip(halves_of(local, s)[::-1], pair, strict=True):
+            scores = other.score(as_tensor(np.c_[loadings, local.nuisance.numpy()]), other.intercept)
+            fit = other.regress(scores.left_out, scores.size)
+            parts.append((np.stack([fit.centred(k) for k in range(q)], 1), fit.se[:, :q]))
+        slope, variance = _together(parts)
+        slopes.append(slope)
+        variances.append(variance)
+    return np.mean(slopes, 0), np.sqrt(np.mean(variances, 0))
 
 
 def tested(local: Local, learnt: np.ndarray, given: np.ndarray, seed: int) -> VarianceTest:
@@ -69,9 +84,20 @@ def tested(local: Local, learnt: np.ndarray, given: np.ndarray, seed: int) -> Va
 
     `local` has what is held fixed besides.
     """
-    fixed, tests = local.nuisance.numpy(), []
-    for i, s in enumerate(seeds_of(seed)):
-        halves = halves_of(local, s)
-        pair = [halves[1 - h].given(np.c_[fixed, given[i, h]]).variance_test(as_tensor(learnt[i, h])) for h in (0, 1)]
-        tests.append(VarianceTest.combine(pair))
+    tests = []
+    for s, pair, others in zip(seeds_of(seed), learnt, given, strict=True):
+        parts = zip(halves_of(local, s)[::-1], pair, others, strict=True)
+        both = [half.given(_beside(local, o)).variance_test(as_tensor(v)) for half, v, o in parts]
+        tests.append(VarianceTest.combine(both))
     return VarianceTest.mean(tests)
+
+
+def _beside(local: Local, loadings: np.ndarray) -> np.ndarray:
+    return np.c_[local.nuisance.numpy(), loadings]
+
+
+def _together(parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Estimates with standard errors of independent cells: mean by precision, and its variance."""
+    weights = [1 / se**2 for _, se in parts]
+    precision = np.sum(weights, 0)
+    return np.sum([b * w for (b, _), w in zip(parts, weights, strict=True)], 0) / precision, 1 / precision

@@ -37,7 +37,8 @@ def deviation_programs(setting: Setting, within: list[Program], reference: list[
     programs = []
     for j, own in enumerate(shared):
         name = next(iter(own.values())).name
-        slopes, reliable = zip(*(_slopes(p, within, name, loadings, j) for p in populations), strict=True)
+        found = [_slopes(p, within, name, loadings, j) for p in populations]
+        slopes, reliable = [(slope, precision) for slope, precision, _ in found], [sure for *_, sure in found]
         scaled = [_scaled(*slope, loadings[:, j], _precision(common[j])) for slope in slopes]
         for i, p in enumerate(populations):
             mine = slopes[i][0], np.where(slopes[i][1] > 0, 1 / np.maximum(slopes[i][1], 1e-12), np.nan)
@@ -64,7 +65,7 @@ def _shared(within: list[Program]) -> list[dict[str, Program]]:
 
 def _slopes(
     p: Population, within: list[Program], name: str, loadings: np.ndarray, j: int
-) -> tuple[tuple[np.ndarray, np.ndarray], bool]:
+) -> tuple[np.ndarray, np.ndarray, bool]:
     """Slopes on a shared program with their precision (0 where a gene is not tested), and if it is scored reliably."""
     own = [o.loading for o in within if o.population == p.name and plausible(o) and o.name != name]
     besides = np.stack(own, 1) if own else np.zeros((len(loadings), 0))
@@ -72,7 +73,7 @@ def _slopes(
     scores = p.local.score(as_tensor(np.c_[loadings[:, j], besides][p.genes]), p.local.intercept)
     fitted = p.local.regress(scores.left_out, scores.size)
     slope, precision = (p.spread(v, len(loadings), 0.0) for v in (fitted.centred(0), 1 / fitted.se[:, 0] ** 2))
-    return (slope, precision), bool(scores.reliability[0] >= _RELIABLE)
+    return slope, precision, bool(scores.reliability[0] >= _RELIABLE)
 
 
 def _precision(slope: Slope) -> np.ndarray:

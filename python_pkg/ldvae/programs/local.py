@@ -277,7 +277,7 @@ class Local:
         return [pair_variance(*parts) for parts in self._along(loadings)]
 
     def _along(self, loadings: list[Tensor]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """For each loading y of `variance_test`, its expected squares, and the information on an activity (n × genes)."""
+        """For each loading y of `variance_test`, its expected squares, and what genes know of it (n × genes)."""
         null = self.null
         e, w, _ = self._moments(self.intercept, null.size, null.full * null.scale, self.nuisance)
         space = torch.cat([torch.ones(w.shape[1], 1), self.nuisance], 1)

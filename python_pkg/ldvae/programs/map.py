@@ -38,8 +38,8 @@ def map_columns(found: Found, genes: np.ndarray) -> dict[str, Any]:
         own = {population: p for population, (p, _) in by_name[name].items() if plausible(p)}
         for p in found.setting.populations:
             if own:
-                program, called = by_name[name].get(p.name, (None, False))
-                rows.append((name, p.name, *_row(p, program, called, own, found, genes)))
+                here = by_name[name].get(p.name)
+                rows.append((name, p.name, *_row(p, here and here[0], bool(here and here[1]), own, found, genes)))
     names = ("program", "population", "variance", "std", "share", "pval", "active", "n_genes", "top_up", "top_down")
     columns: dict[str, Any] = {column: [row[k] for row in rows] for k, column in enumerate(names)}
     return {**columns, "padj": bh(np.array(columns["pval"], dtype=float))}

@@ -39,3 +39,7 @@ class Population:
         out = np.full(n_genes, missing)
         out[self.genes] = values
         return out
+
+    def slopes(self, slope: np.ndarray, std: np.ndarray, n_genes: int) -> tuple[np.ndarray, np.ndarray]:
+        """Slopes of its own genes and their variances among those of all; NaN elsewhere."""
+        return self.spread(slope, n_genes, np.nan), self.spread(std**2, n_genes, np.nan)

@@ -9,12 +9,14 @@ import numpy as np
 from ..stats.rotations import varimax
 from ..stats.shrinkage import ash
 from ..tables import GENES, LEVEL
-from .crossfit import HALVINGS, CrossFit, cross_fit, tested
+from .crossfit import HALVINGS, CrossFit, cross_fit, measured, tested
 from .evidence import VarianceTest
 from .local import Local
 from .program import EXCESS, heavier_tail
 
 __all__ = ["Columns", "search", "shrunk"]
+
+_TURNS = 5  # of Procrustes rotations towards the mean, which they change
 
 
 @dataclass(frozen=True)
@@ -37,28 +39,41 @@ class Columns:
 
 def search(local: Local, most: int, seed: int) -> Columns:
     """Programs beyond those that `local` holds fixed, until one is not convincing or there are `most`."""
-    fixed, found, last = local.nuisance.numpy(), [], None
+    n_genes = local.x.shape[1]
+    found: list[CrossFit] = []
+    learnt, last = np.zeros((HALVINGS, 2, n_genes, 0)), None
     for _ in range(most):
-        fit = cross_fit(local.given(fixed), seed)
-        posterior = ash(fit.slope, fit.std)
-        enough = fit.test.excess >= EXCESS and (posterior.lfsr < LEVEL).sum() >= GENES
-        if not (fit.test.pvalue < LEVEL and enough):
+        fit = cross_fit(local, learnt, seed)
+        sure = (ash(fit.slope, fit.std).lfsr < LEVEL).sum()
+        if not (fit.test.pvalue < LEVEL and fit.test.excess >= EXCESS and sure >= GENES):
             last = fit
             break
         found.append(fit)
-        fixed = np.c_[fixed, posterior.mean]
-    q, n_genes = len(found), local.x.shape[1]
-    slope = np.stack([f.slope for f in found], 1) if q else np.zeros((n_genes, 0))
-    std = np.stack([f.std for f in found], 1) if q else np.zeros((n_genes, 0))
-    learnt = np.stack([f.learnt for f in found], -1) if q else np.zeros((HALVINGS, 2, n_genes, 0))
-    # programs of about the same variance come mixed: sparsity tells them apart
-    turn = varimax(shrunk(slope, std)) if q > 1 else np.eye(q)
+        learnt = np.concatenate([learnt, fit.learnt[..., None]], -1)
+    q = len(found)
+    if q < 2:
+        slope = np.stack([f.slope for f in found], 1) if q else np.zeros((n_genes, 0))
+        std = np.stack([f.std for f in found], 1) if q else np.zeros((n_genes, 0))
+        sign = heavier_tail(slope, std)
+        return Columns(slope * sign, std, learnt * sign, [f.test for f in found], last)
+    # programs of about the same variance come mixed, in each half in its own way: one basis, of few genes
+    learnt = _aligned(learnt)
+    slope, std = measured(local, learnt, seed)
+    turn = varimax(shrunk(slope, std))
     turn = turn * heavier_tail(slope @ turn, np.sqrt(std**2 @ turn**2))
-    slope, std, learnt = slope @ turn, np.sqrt(std**2 @ turn**2), learnt @ turn
-    tests = [f.test for f in found]
-    if q > 1:
-        tests = [tested(local, learnt[..., k], np.delete(learnt, k, -1), seed) for k in range(q)]
-    return Columns(slope, std, learnt, tests, last)
+    learnt = learnt @ turn
+    tests = [tested(local, learnt[..., k], np.delete(learnt, k, -1), seed) for k in range(q)]
+    return Columns(slope @ turn, np.sqrt(std**2 @ turn**2), learnt, tests, last)
+
+
+def _aligned(learnt: np.ndarray) -> np.ndarray:
+    """Loadings of all halves (halvings × 2 × genes × q), each turned towards their mean (Procrustes)."""
+    mean = learnt[0, 0]
+    for _ in range(_TURNS):
+        u, _, v = np.linalg.svd(np.swapaxes(learnt, -1, -2) @ mean)
+        learnt = learnt @ (u @ v)
+        mean = learnt.mean((0, 1))
+    return learnt
 
 
 def shrunk(slope: np.ndarray, std: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from scipy.stats import norm
 from tqdm import tqdm
 
 from .population import Population
-from .program import REST, Program, beside, plausible
+from .program import REST, Program, plausible
 from .setting import Setting
 from .strength import variance_elsewhere, variance_here
 
@@ -47,7 +47,7 @@ def _elsewhere(
 ) -> tuple[float, float, str]:
     """Variance of a program here over its largest in other populations, the p-value of it exceeding 2, and where."""
     value, error = variance_here(own, program, within, setting.seed)
-    loadings = [program.loading] if program.learnt is None else list(program.learnt[0])
+    loadings = [program.loading[own.genes]] if program.learnt is None else list(program.learnt[0])
     largest, pvalue, where = 0.0, 0.0, ""
     for other in rest:
         there = [own.spread(v, setting.n_genes, 0.0)[other.genes] for v in loadings]

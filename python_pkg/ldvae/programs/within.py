@@ -57,45 +57,60 @@ def _named(programs: list[Program]) -> list[Program]:
 
 
 def _own(found: Catalogue, i: int, p: Population, seed: int) -> list[Program]:
-    columns, named, genes = found.columns[i], found.of(i), p.genes
-    alone = [k for k in range(len(columns)) if k not in named]
-    programs: list[Program] = []
-    here: list[np.ndarray] = []
-    for k, c in named.items():
-        sign = found.members[c][i][1]
-        slope = borrow(found.slope(i, k), tuple(sign * v if a == 0 else v for a, v in enumerate(found.pooled(c, i))))
-        program = _program(
-            found, p, f"c{c}", (sign * slope[0], slope[1]), columns.tests[k], sign * columns.learnt[..., k]
-        )
-        programs.append(program)
-        here.append(program.loading[genes])
-    fixed = shrunk(columns.slope, columns.std)
+    columns, named = found.columns[i], found.of(i)
+    programs = [_borrowed(found, i, p, k, c) for k, c in named.items()]
+    fixed, looked_for = shrunk(columns.slope, columns.std), {}
     for c, theirs in _lacking(found, i, p, fixed):
-        loading = np.nan_to_num(ash(theirs[0], np.sqrt(theirs[1])).mean)[genes]
-        test = p.local.given(fixed).variance_test(as_tensor(loading))
-        program = None
-        if test.pvalue < LEVEL and test.excess >= EXCESS:
-            local = p.local.given(np.c_[loading, fixed])
-            slopes = local.regress(local.null.left_out, local.null.size)
-            mine = tuple(p.spread(v, found.n_genes, np.nan) for v in (slopes.centred(0), slopes.se[:, 0] ** 2))
-            if agreement(mine, theirs) >= LINK:
-                program = _program(found, p, f"c{c}", borrow(mine, theirs), test)
-                here.append(loading)
-                fixed = np.c_[fixed, loading]
-        alike = test.pvalue < LEVEL and test.excess >= EXCESS
-        programs.append(program or _nothing(found, p, f"c{c}", test, "other genes answer here" if alike else ""))
+        program = _looked_for(found, p, c, theirs, fixed)
+        if plausible(program):
+            looked_for[c] = theirs
+            fixed = np.c_[fixed, program.loading[p.genes]]
+        programs.append(program)
+    alone = [k for k in range(len(columns)) if k not in named]
     last = columns.last
-    if here and alone:
-        columns = search(p.local.given(np.stack(here, 1)), len(alone), seed)
-        alone = list(range(len(columns)))
-        last = columns.last
+    if alone and any(plausible(program) for program in programs):
+        columns = search(p.local.given(_of(programs, p)), len(alone), seed)
+        alone, last = list(range(len(columns))), columns.last
     for k in alone:
-        slope = tuple(p.spread(v[:, k], found.n_genes, np.nan) for v in (columns.slope, columns.std**2))
+        slope = p.slopes(columns.slope[:, k], columns.std[:, k], found.n_genes)
         programs.append(_program(found, p, f"{p.name}_{k}", slope, columns.tests[k], columns.learnt[..., k]))
+    for c, theirs in looked_for.items():  # measured beside what had hidden a part of it
+        at = next(j for j, program in enumerate(programs) if program.name == f"c{c}")
+        others = _of(programs[:at] + programs[at + 1 :], p)
+        programs[at] = _looked_for(found, p, c, theirs, others)
     if last is not None:
-        slope = tuple(p.spread(v, found.n_genes, np.nan) for v in (last.slope, last.std**2))
-        programs.append(_program(found, p, REST, slope, last.test, last.learnt))
+        programs.append(_program(found, p, REST, p.slopes(last.slope, last.std, found.n_genes), last.test, last.learnt))
     return programs
+
+
+def _of(programs: list[Program], p: Population) -> np.ndarray:
+    """Loadings of the plausible ones (genes of the population × q)."""
+    own = [program.loading[p.genes] for program in programs if plausible(program)]
+    return np.stack(own, 1) if own else np.zeros((len(p.genes), 0))
+
+
+def _borrowed(found: Catalogue, i: int, p: Population, k: int, c: int) -> Program:
+    """Column k of a population, drawn to what the others say of program c."""
+    sign, columns = found.members[c][i][1], found.columns[i]
+    theirs, of_theirs = found.pooled(c, i)
+    slope, variance = borrow(found.slope(i, k), (sign * theirs, of_theirs))
+    learnt = sign * columns.learnt[..., k]
+    return _program(found, p, f"c{c}", (sign * slope, variance), columns.tests[k], learnt)
+
+
+def _looked_for(found: Catalogue, p: Population, c: int, theirs: Slope, fixed: np.ndarray) -> Program:
+    """Program c in a population that does not show it by itself, with the others' loadings."""
+    loading = np.nan_to_num(ash(theirs[0], np.sqrt(theirs[1])).mean)[p.genes]
+    test, reason = p.local.given(fixed).variance_test(as_tensor(loading)), ""
+    if test.pvalue < LEVEL and test.excess >= EXCESS:
+        local = p.local.given(np.c_[loading, fixed])
+        slopes = local.regress(local.null.left_out, local.null.size)
+        mine = p.slopes(slopes.centred(0), slopes.se[:, 0], found.n_genes)
+        if agreement(mine, theirs) >= LINK:
+            return _program(found, p, f"c{c}", borrow(mine, theirs), test)
+        reason = "other genes answer here"
+    nowhere = np.full(found.n_genes, np.nan), np.full(found.n_genes, np.nan)
+    return replace(_program(found, p, f"c{c}", nowhere, test), reason=reason)
 
 
 def _lacking(found: Catalogue, i: int, p: Population, fixed: np.ndarray) -> list[tuple[int, Slope]]:
@@ -130,9 +145,3 @@ def _program(
         varies=test.pvalue,
         learnt=learnt,
     )
-
-
-def _nothing(found: Catalogue, p: Population, name: str, test: VarianceTest, reason: str) -> Program:
-    """A program of others that this population does not have."""
-    nowhere = np.full(found.n_genes, np.nan), np.full(found.n_genes, np.nan)
-    return replace(_program(found, p, name, nowhere, test), reason=reason)

@@ -16,8 +16,7 @@ def centre(effects: np.ndarray, std: np.ndarray) -> float:
     """Where "no change" lies: the value that most effects (genes) share within their standard errors.
 
     The redescending (biweight) centre with the most support. A median is drawn along by a program that moves two fifths
-    of the genes one way; a mode is not, as long as the unchanged are the largest group (validity, programs: planted ones
-    that move up to 46 % of the genes one way).
+    of the genes one way; a mode is not, as long as the unchanged are the largest group (validity, programs).
 
     References
     ----------
