@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from statsmodels.multivariate.factor_rotation import rotate_factors
 
-from ldvae.stats.rotations import joint_diagonalizer, varimax
+from ldvae.stats.rotations import varimax
 
 N_GENES, K = 120, 5
 
@@ -41,31 +41,3 @@ def test_varimax_is_statsmodels_varimax():
     assert criterion(found) == pytest.approx(criterion(wanted), rel=1e-4)
     correlation = np.abs(np.corrcoef(found.T, wanted.T)[:K, K:])
     assert (correlation.max(0) > 0.9999).all()
-
-
-def test_joint_diagonalizer_finds_the_planted_rotation():
-    rng = np.random.default_rng(0)
-    rotation, _ = np.linalg.qr(rng.normal(size=(6, 6)))
-    values = rng.gamma(2, 1, size=(4, 6))
-    found = joint_diagonalizer(np.stack([rotation @ np.diag(v) @ rotation.T for v in values]))
-    np.testing.assert_allclose(found.T @ found, np.eye(6), atol=1e-10)
-    match = np.abs(rotation.T @ found)
-    np.testing.assert_allclose(np.sort(match, 0)[-1], 1, atol=1e-6)
-    assert sorted(match.argmax(0)) == list(range(6))  # a permutation: no axis twice
-
-
-def test_joint_diagonalizer_lowers_what_cannot_vanish():
-    rng = np.random.default_rng(1)
-    rotation, _ = np.linalg.qr(rng.normal(size=(5, 5)))
-    noise = 0.05 * rng.normal(size=(4, 5, 5))
-    matrices = np.stack([rotation @ np.diag(v) @ rotation.T for v in rng.gamma(2, 1, size=(4, 5))]) + noise
-    matrices = (matrices + matrices.transpose(0, 2, 1)) / 2
-
-    def off(r):
-        turned = r.T @ matrices @ r
-        return (turned**2).sum() - (np.einsum("mii->mi", turned) ** 2).sum()
-
-    found = joint_diagonalizer(matrices)
-    assert off(found) <= off(rotation)
-    turns = [np.linalg.qr(found + 0.05 * rng.normal(size=(5, 5)))[0] for _ in range(20)]
-    assert off(found) < min(off(turn) for turn in turns)

@@ -12,7 +12,16 @@ from anndata import AnnData
 from .. import checks
 from ..checks import brief
 
-__all__ = ["Labels", "read_positions", "check_anndata", "read_cells", "read_labels", "read_values", "unique_names"]
+__all__ = [
+    "Labels",
+    "check_anndata",
+    "read_cells",
+    "read_labels",
+    "read_positions",
+    "read_values",
+    "unique_names",
+    "warn_unnamed",
+]
 
 
 @dataclass(frozen=True)
@@ -91,6 +100,19 @@ def read_labels(adata: Any, key: Any, argument: str) -> Labels:
         twice = checks.shown(np.array(levels)[alike])
         raise ValueError(f"`{argument}`: the column {brief(key)} has different labels that read alike: {twice}.")
     return Labels(str(key), levels, column.cat.codes.to_numpy().astype(np.int64))
+
+
+_NO_NAMES = ("na", "n/a", "nan", "none", "null", "unassigned", "undefined", "unknown", "unlabeled", "unlabelled")
+
+
+def warn_unnamed(labels: Labels) -> None:
+    """Say that labels which mean "no label" are taken as a population."""
+    found = [level for level in labels.levels if not level.strip() or level.strip().lower() in _NO_NAMES]
+    if found:
+        checks.warn(
+            f"{checks.shown(found)} of {labels.key!r} count as populations and serve as reference for the others; set "
+            "the labels of cells without a population to missing to leave these out."
+        )
 
 
 def read_values(adata: Any, key: Any, argument: str) -> np.ndarray | Labels:

@@ -53,7 +53,7 @@ def catalogue(populations: list[Population], most: int, n_genes: int, seed: int)
     bar = tqdm(populations, "programs", leave=False, disable=None if sys.stderr else True)
     columns = [search(p.local, most, seed) for p in bar]
     found = Catalogue(columns, [], populations, n_genes)
-    at = [(i, k) for i, own in enumerate(columns) for k in range(len(own))]
+    at = [(i, k) for i, own in enumerate(columns) for k in own.sound()]
     slopes = [found.slope(*where) for where in at]
     signals = [signal(s) for s in slopes]
     alike = np.zeros((len(at), len(at)))

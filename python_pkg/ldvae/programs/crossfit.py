@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..stats.shrinkage import ash
+from ..tables import LEVEL
 from .activities import as_tensor
 from .evidence import VarianceTest
 from .local import Local
@@ -14,20 +16,22 @@ __all__ = ["HALVINGS", "CrossFit", "cross_fit", "halves_of", "measured", "seeds_
 
 HALVINGS = 3  # of a population's cells; one alone makes the numbers of weak programs those of its seed (validity)
 
+_HOPELESS = 0.1  # p-value of the first halving
+_FEW = 3  # sure genes of the first halving; a call needs more, of all
+
 
 @dataclass(frozen=True)
 class CrossFit:
-    """A program over the genes of one population.
+    """A program over the genes of one population: what each half taught, and what the first halving says of it.
 
-    `slope` and its standard error `std` (genes) are averages over halvings, and so is the ratio of `test`, whose
-    degrees of freedom are those of one halving: averaging can make a p-value cautious only. `learnt` are the loadings
-    that each half taught (halvings × 2 × genes), all of one sign.
+    `slope` and its standard error `std` (genes), `test`; `learnt` are the loadings of each half (halvings × 2 × genes),
+    all of one sign, None if the first halving was not convincing.
     """
 
     slope: np.ndarray
     std: np.ndarray
     test: VarianceTest
-    learnt: np.ndarray
+    learnt: np.ndarray | None
 
 
 def seeds_of(seed: int) -> range:
@@ -42,30 +46,37 @@ def halves_of(local: Local, seed: int) -> list[Local]:
 
 
 def cross_fit(local: Local, before: np.ndarray, seed: int) -> CrossFit:
-    """The leading program of each half given those it found before, measured and tested on the other half.
+    """The leading program of each half given those it found before.
 
-    `before` (halvings × 2 × genes × q) are the loadings of these; `local` has what is held fixed besides.
+    `before` (halvings × 2 × genes × q) are the loadings of these; `local` has what is held fixed besides. The first
+    halving is measured and tested, each half on the other: if it does not convince, there are no others.
     """
-    slopes, variances, tests = [], [], []
-    learnt: list[np.ndarray] = []
-    for s, known in zip(seeds_of(seed), before, strict=True):
-        halves = halves_of(local, s)
-        own = [half.given(_beside(local, k)).learn(s).numpy() for half, k in zip(halves, known, strict=True)]
-        first = learnt[0][0] if learnt else own[0]
-        own = [-v if float(first @ v) < 0 else v for v in own]
-        others = [half.given(_beside(local, k)) for half, k in zip(halves[::-1], known, strict=True)]
-        fits = [other.associate(as_tensor(v)) for other, v in zip(others, own, strict=True)]
-        slope, variance = _together([(f.centred(0), f.se[:, 0]) for f in fits])
-        slopes.append(slope)
-        variances.append(variance)
-        tests.append(VarianceTest.combine([o.variance_test(as_tensor(v)) for o, v in zip(others, own, strict=True)]))
-        learnt.append(np.stack(own))
-    std = np.sqrt(np.mean(variances, 0))
-    return CrossFit(np.mean(slopes, 0), std, VarianceTest.mean(tests), np.stack(learnt))
+    own = _taught(local, before[0], seeds_of(seed)[0])
+    parts = list(zip(halves_of(local, seeds_of(seed)[0])[::-1], own, before[0], strict=True))
+    others = [(half.given(_beside(local, known)), as_tensor(loading)) for half, loading, known in parts]
+    test = VarianceTest.combine([half.variance_test(loading) for half, loading in others])
+    fits = [half.associate(loading) for half, loading in others]
+    slope, variance = _together([(fit.centred(0), fit.se[:, 0]) for fit in fits])
+    std, learnt = np.sqrt(variance), None
+    if test.pvalue < _HOPELESS and (ash(slope, std).lfsr < LEVEL).sum() >= _FEW:
+        more = [_taught(local, known, s) for s, known in list(zip(seeds_of(seed), before, strict=True))[1:]]
+        learnt = np.stack([own, *more])
+        learnt = learnt * np.where(learnt @ own[0] < 0, -1.0, 1.0)[..., None]
+    return CrossFit(slope, std, test, learnt)
+
+
+def _taught(local: Local, known: np.ndarray, seed: int) -> np.ndarray:
+    """Loadings (2 × genes) of the next program of each half, of one sign."""
+    halves = halves_of(local, seed)
+    own = [half.given(_beside(local, k)).learn(seed).numpy() for half, k in zip(halves, known, strict=True)]
+    return np.stack([own[0], own[1] * (-1.0 if own[0] @ own[1] < 0 else 1.0)])
 
 
 def measured(local: Local, learnt: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Slopes and standard errors (genes × q) of programs that halves taught, all at once, on the other halves."""
+    """Slopes and standard errors (genes × q) of programs that halves taught, all at once, on the other halves.
+
+    Averages over halvings; errors are those of one.
+    """
     q, slopes, variances = learnt.shape[-1], [], []
     for s, pair in zip(seeds_of(seed), learnt, strict=True):
         parts = []
@@ -82,7 +93,8 @@ def measured(local: Local, learnt: np.ndarray, seed: int) -> tuple[np.ndarray, n
 def tested(local: Local, learnt: np.ndarray, given: np.ndarray, seed: int) -> VarianceTest:
     """Test of what halves taught (halvings × 2 × genes), given other programs that they taught (… × genes × q).
 
-    `local` has what is held fixed besides.
+    `local` has what is held fixed besides. The ratio is the average over halvings, the degrees of freedom are those of
+    one: averaging can make a p-value cautious only.
     """
     tests = []
     for s, pair, others in zip(seeds_of(seed), learnt, given, strict=True):

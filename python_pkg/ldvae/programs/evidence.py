@@ -66,8 +66,8 @@ class VarianceTest:
 
 def pair_variance(y: Tensor, square: Tensor, information: Tensor) -> tuple[float, float]:
     """Variance of an activity and its standard error, from what genes say of it (n × genes; see `Local.variances`)."""
-    total, noise = information.sum(1), square.sum(1)
-    found, pairs = y.sum(1).square() - noise, total.square() - information.square().sum(1)
+    total, noise, along = (v.sum(1, dtype=torch.float64) for v in (information, square, y))
+    found, pairs = along.square() - noise, total.square() - information.square().sum(1, dtype=torch.float64)
     if float(pairs.sum()) <= 0:
         return 0.0, float("inf")
     weight, variance = torch.ones_like(total), 0.0

@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import checks
 from ..comparisons.batches import warn_alone
-from ..counts.labels import Labels, read_labels
+from ..counts.labels import Labels, read_labels, warn_unnamed
 from ..fit.posterior import Cells, read_data
 from ..fit.record import Fit, check_fit
 from .between import between_programs
@@ -71,6 +71,8 @@ def find_programs(
         if name not in known[1]:
             known[1][name] = make()
         return known[1][name]
+
+    once("labels", None, lambda: warn_unnamed(labels))
 
     def find() -> Found:
         if kind == "between":

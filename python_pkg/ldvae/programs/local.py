@@ -30,6 +30,7 @@ __all__ = ["Local"]
 
 N_FOLDS = 5  # of genes: a score without one of them keeps four fifths of what the counts tell
 _STEPS = 4  # of Fisher scoring
+_ROUGH = (2, 0.2)  # steps of scoring, and the last of a regression, while a loading is still being learnt
 _SETTLED = 0.03  # a step as small as this is followed by one of about its square
 _STILL = 1e-3  # mean square of a step of the activities, after which the next one is of no account
 _LOG_MEAN = (-30, 12)  # of a count, bounded so that a step too far stays finite
@@ -158,7 +159,7 @@ class Local:
     def _seen(self) -> Tensor:
         return self.x.sum(0)
 
-    def score(self, loadings: Tensor, intercept: Tensor, own_first: bool = False) -> Scores:
+    def score(self, loadings: Tensor, intercept: Tensor, own_first: bool = False, steps: int = _STEPS) -> Scores:
         """Activities of programs by Fisher scoring, with the variance of each estimated in these cells.
 
         Parameters
@@ -172,7 +173,7 @@ class Local:
         n, q = len(self.x), loadings.shape[1]
         size, t = torch.zeros(n, 1), torch.zeros(n, q)
         columns, eye, whole = features(loadings), torch.eye(q), [slice(None)]
-        for _ in range(_STEPS):
+        for _ in range(steps):
             by_w, by_e, intercept = self._sums(intercept, size, t, loadings, columns, whole)
             total, mean = weighted_mean(by_w[:, 0], q)
             information, gradient = information_and_gradient(by_w[:, 0], by_e[:, 0], mean)
@@ -189,7 +190,7 @@ class Local:
         natural = torch.einsum("nfij,nj->nfi", by_fold, t) + gradient
         return posterior_scores(by_fold, natural, size, own_first)
 
-    def regress(self, activity: Tensor, size: Tensor) -> Slopes:
+    def regress(self, activity: Tensor, size: Tensor, settled: float = _SETTLED) -> Slopes:
         """Negative binomial regression of each gene on the activities scored without its fold (n × folds × q)."""
         n_genes, q = self.x.shape[1], activity.shape[2]
         slope, se, intercept = np.zeros((n_genes, q)), np.zeros((n_genes, q)), self.intercept.clone()
@@ -214,7 +215,7 @@ class Local:
                     gradient[:, 0] += start * ridge[0, 0]
                     step = torch.linalg.solve(hessian, gradient.unsqueeze(-1)).squeeze(-1)
                     beta = beta + step.clamp_(-1, 1)
-                    if float(step.abs().max()) < _SETTLED:
+                    if float(step.abs().max()) < settled:
                         break
                 # the last step moved little: mu, r and the Hessian are those of the estimate
                 overdispersion = ((x - mu).square() * r / mu).sum(1) / max(len(a) - q - 1, 1)
@@ -238,19 +239,22 @@ class Local:
 
     def learn(self, seed: int, rounds: int = 2) -> Tensor:
         """Loading (genes) of one program given the nuisance, from the leading direction of what that leaves."""
+        steps, settled = _ROUGH
         own = self.first_direction(seed)[:, None, None].expand(-1, N_FOLDS, 1)
-        slopes = self.regress(torch.cat([own, self.null.left_out], 2), self.null.size)
+        slopes = self.regress(torch.cat([own, self.null.left_out], 2), self.null.size, settled)
         for _ in range(rounds):
-            slopes = self.associate(as_tensor(slopes.shrunk(0).mean), slopes.intercept)
+            columns = self.with_own(as_tensor(slopes.shrunk(0).mean))
+            scores = self.score(columns, slopes.intercept, own_first=True, steps=steps)
+            slopes = self.regress(scores.left_out, scores.size, settled)
         return as_tensor(slopes.shrunk(0).mean)
 
     def with_own(self, loading: Tensor) -> Tensor:
         """Loadings with one program before the nuisance (genes × (1 + q))."""
         return torch.cat([loading[:, None], self.nuisance], 1)
 
-    def associate(self, loading: Tensor, intercept: Tensor | None = None) -> Slopes:
+    def associate(self, loading: Tensor) -> Slopes:
         """Slopes of every gene on the activity of one program (first column), the nuisance beside it."""
-        scores = self.score(self.with_own(loading), self.intercept if intercept is None else intercept, own_first=True)
+        scores = self.score(self.with_own(loading), self.intercept, own_first=True)
         return self.regress(scores.left_out, scores.size)
 
     def variance_test(self, loading: Tensor) -> VarianceTest:
@@ -261,11 +265,12 @@ class Local:
         compared with a scaled chi-squared whose degrees of freedom match the variance (Satterthwaite).
         """
         ((y, square, _),) = self._along([loading])
-        expected = square.sum(1)
-        pairs = (expected.square() - square.square().sum(1)).sum()
+        expected = square.sum(1, dtype=torch.float64)
+        pairs = (expected.square() - square.square().sum(1, dtype=torch.float64)).sum()
         if float(pairs) <= 0:  # no loading, or a single gene: nothing to vary together
             return VarianceTest(1.0, 0.0)
-        return VarianceTest(float(y.sum(1).square().sum() / expected.sum()), float(expected.sum() ** 2 / pairs))
+        total = y.sum(1, dtype=torch.float64).square().sum()
+        return VarianceTest(float(total / expected.sum()), float(expected.sum() ** 2 / pairs))
 
     def variances(self, loadings: list[Tensor]) -> list[tuple[float, float]]:
         """Variance of the activity of each loading (learnt on other cells), one at a time, and its standard error.
@@ -285,11 +290,11 @@ class Local:
         products = (space[:, :, None] * space[:, None]).flatten(1)
         gram = narrow_product(w, products).reshape(-1, q, q) + 1e-6 * torch.eye(q)
         # fitting size and nuisance to the same counts shrinks residuals by their leverage
-        leverage = w * torch.einsum("nij,gi,gj->ng", torch.linalg.inv(gram), space, space)
-        kept = (1 - leverage.clamp(0, 0.9)).double()
-        e = e - e.mean(0)
+        leverage = w * (torch.linalg.inv(gram).flatten(1) @ products.T)
+        kept = 1 - leverage.clamp_(0, 0.9)
+        e -= e.mean(0)
         for loading in loadings:
             along = torch.linalg.solve(gram, narrow_product(w, space * loading[:, None]).unsqueeze(-1)).squeeze(-1)
             orthogonal = loading - along @ space.T
-            y = (e * orthogonal).double()
-            yield y, y.square() / kept, (w * orthogonal.square()).double()
+            y = e * orthogonal
+            yield y, y.square() / kept, w * orthogonal.square_()

@@ -16,7 +16,7 @@ from .columns import top
 from .find import Found
 from .population import Population
 from .program import REST, Program, beside, plausible
-from .strength import variance_elsewhere, variance_here
+from .strength import variance_here, variances_elsewhere
 
 __all__ = ["map_columns"]
 
@@ -52,13 +52,13 @@ def _row(
     others = [program for name, program in own.items() if name != p.name]
     program = here or others[0]
     if others:
-        loading = np.nan_to_num(pool([(o.loading, o.std**2) for o in others])[0])[p.genes]
-        variance, error = variance_elsewhere(p, [loading], program, found.within)
+        loading = np.nan_to_num(pool([(o.loading, o.std**2) for o in others])[0])
+        variance, error = variances_elsewhere(p, [(program, [loading])], found.within)[0]
     else:
         variance, error = variance_here(p, program, found.within, found.setting.seed)
     variance, error = variance / LN2**2, error / LN2**2
     if here is None:
         local = p.local.given(beside(found.within, p.name, program)[p.genes])
-        return variance, error, 0.0, local.variance_test(as_tensor(loading)).pvalue, False, 0, "", ""
+        return variance, error, 0.0, local.variance_test(as_tensor(loading[p.genes])).pvalue, False, 0, "", ""
     share = here.share if np.isfinite(here.share) else 0.0
     return variance, error, share, here.pvalue, called, here.n_genes, top(here, genes, 1.0), top(here, genes, -1.0)

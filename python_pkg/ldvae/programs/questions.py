@@ -35,15 +35,16 @@ def population_loadings(
     asked:
 
     * "between": what sets a population apart, its mean expression against that of the other populations;
-    * "within": every program that varies from cell to cell inside it, those it shares with others included;
+    * "within": every program that varies from cell to cell inside it, those that others have too included;
     * "specific": programs that vary inside it and, with less than half the variance, anywhere else;
-    * "deviation": genes that answer a shared program differently in it than in the other populations.
+    * "deviation": genes that answer a program of several populations differently in it than in the others.
 
-    Programs within populations are learnt by a local count model: the factors of the fit give the shared programs,
-    each loading is learnt on one half of a population's cells and measured on the other, and no gene takes part in
-    the score that it is measured against. A shared program is called `shared_1`, ... in each population that has it,
-    also with some other genes there ("deviation" says which). Only programs that are called (see `population_programs`)
-    are listed.
+    Programs within populations are learnt from their counts by a local model: on one half of a population's cells, and
+    measured and tested on the other, over several halvings; no gene takes part in the score that it is measured
+    against. Programs of different populations that move the same genes have one name: `program_1` is the same program
+    wherever it is listed with the same `groupby`, `n_programs` and `seed` ("deviation" says which of its genes answer
+    otherwise in one population, `get_program_map` where it varies at all). Only programs that are called (see
+    `population_programs`) are listed.
 
     Parameters
     ----------
@@ -62,7 +63,8 @@ def population_loadings(
         Column of `adata.obs` with the biological samples (donors). Differences between samples are then taken out of
         the programs within populations, and are the error of "between".
     n_programs
-        Most programs of a population's own to look for, one after the other.
+        Most programs to look for in the counts of one population, one after the other; those of other populations are
+        looked for besides.
     seed
         Of the halves of cells, folds of genes and, in populations of more than 3,000 cells, the subsample.
 
@@ -101,7 +103,8 @@ def population_programs(
 ) -> pd.DataFrame:
     """Programs of each population, one row each: how strong, how sure, which genes.
 
-    Every program that was tested has a row, also those that are not called, so that each population has a p-value.
+    Every program that was tested has a row, also those that are not called, and every population has at least one (but
+    for "deviation"): the program `rest` is what is left beyond the others, and did not convince.
 
     Parameters
     ----------
@@ -111,15 +114,24 @@ def population_programs(
     Returns
     -------
     DataFrame
-        `population, kind, program`; `called`, whether `padj` is below 0.05 and the effect large enough to speak of
-        (within populations: five genes with lfsr below 0.05, and a tenth of the variance along the program beyond
-        counting noise; "specific": nor is it a shared program whose genes answer differently here); `variance`, sum of
-        squared loadings (log2²); `share` of the variance of all programs of the population ("within");
-        `ratio_to_reference`, variance of the activity here over its largest in another population ("specific"), or
-        squared amplitude relative to the others ("deviation"); `pval`: that genes vary together on cells that did not
-        teach the program ("within"), also that no other population has half of its variance ("specific"), or that any
-        gene differs ("between", "deviation"); `padj`, Benjamini–Hochberg over the table; `n_cells`; `n_genes` with lfsr
-        below 0.05; `top_up`, `top_down`, the strongest of them.
+        * `population, kind, program`;
+        * `called`: whether `padj` is below 0.05 and the effect large enough to speak of (within populations: five genes
+          with lfsr below 0.05, and a tenth of the variance along the program beyond counting noise);
+        * `reason`: why it is not called, in a few words; empty if it is;
+        * `variance`: sum of squared loadings (log2²), and `share` of the variance of all programs of the population
+          ("within");
+        * `ratio_to_reference`: variance of the activity here over its largest in another population
+          ("specific"), which is `reference_population`; or squared amplitude relative to the others ("deviation");
+        * `like_population, like_cosine`: the population towards which the program moves the genes of its cells, and the
+          cosine of its loadings with the log fold change to it. A large one means cells on the way to the other
+          population, or mixed with it: wrong labels, doublets, ambient RNA, or a real continuum. A message names those
+          that are called with 0.2 or more;
+        * `share_of_samples`: part of the samples with 30 cells of the population in which it varies (p-value below
+          0.05); NaN without `sample_key`;
+        * `pval`: that genes vary together on cells that did not teach the program ("within"), also that no other
+          population has half of its variance ("specific"), or that any gene differs ("between", "deviation"); `padj`,
+          Benjamini–Hochberg over the table;
+        * `n_cells`; `n_genes` with lfsr below 0.05; `top_up`, `top_down`, the strongest of them.
     """
     found = find_programs(fit, adata, groupby, kind, reference, sample_key, n_programs, seed)
     return table("population_programs", program_columns(found, fit.genes))
@@ -179,11 +191,11 @@ def get_program_map(
     -------
     DataFrame
         `program, population`; `variance` of the program's activity there times the sum of its squared loadings (log2²),
-        freed from counting noise and measured with the loadings of the other populations that have it, and its
-        standard error `std`; `share` of the variance of all programs of the population; `pval`, that genes vary
-        together, and `padj` (Benjamini–Hochberg over the table); `active`, whether the program is called there (see
-        `population_programs`, kind "within"); `n_genes` with lfsr below 0.05 there; `top_up`, `top_down`, the strongest
-        of them.
+        freed from counting noise (so that it may be negative where there is none) and measured with loadings that other
+        cells taught, and its standard error `std`; `share` of the variance of all programs of the population; `pval`,
+        that genes vary together, and `padj` (Benjamini–Hochberg over the table); `active`, whether the program is
+        called there (see `population_programs`, kind "within"); `n_genes` with lfsr below 0.05 there; `top_up`,
+        `top_down`, the strongest of them.
     """
     found = find_programs(fit, adata, groupby, "within", None, sample_key, n_programs, seed)
     return table("program_map", map_columns(found, fit.genes))

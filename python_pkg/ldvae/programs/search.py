@@ -36,30 +36,33 @@ class Columns:
     def __len__(self) -> int:
         return self.slope.shape[1]
 
+    def sound(self) -> list[int]:
+        """Those that vary for sure, by enough, with enough sure genes."""
+        return [
+            k
+            for k, test in enumerate(self.tests)
+            if test.pvalue < LEVEL
+            and test.excess >= EXCESS
+            and (ash(self.slope[:, k], self.std[:, k]).lfsr < LEVEL).sum() >= GENES
+        ]
+
 
 def search(local: Local, most: int, seed: int) -> Columns:
     """Programs beyond those that `local` holds fixed, until one is not convincing or there are `most`."""
-    n_genes = local.x.shape[1]
-    found: list[CrossFit] = []
-    learnt, last = np.zeros((HALVINGS, 2, n_genes, 0)), None
+    learnt, last = np.zeros((HALVINGS, 2, local.x.shape[1], 0)), None
     for _ in range(most):
-        fit = cross_fit(local, learnt, seed)
-        sure = (ash(fit.slope, fit.std).lfsr < LEVEL).sum()
-        if not (fit.test.pvalue < LEVEL and fit.test.excess >= EXCESS and sure >= GENES):
-            last = fit
+        found = cross_fit(local, learnt, seed)
+        if found.learnt is None:
+            last = found
             break
-        found.append(fit)
-        learnt = np.concatenate([learnt, fit.learnt[..., None]], -1)
-    q = len(found)
-    if q < 2:
-        slope = np.stack([f.slope for f in found], 1) if q else np.zeros((n_genes, 0))
-        std = np.stack([f.std for f in found], 1) if q else np.zeros((n_genes, 0))
-        sign = heavier_tail(slope, std)
-        return Columns(slope * sign, std, learnt * sign, [f.test for f in found], last)
+        learnt = np.concatenate([learnt, found.learnt[..., None]], -1)
+    q = learnt.shape[-1]
+    if q == 0:
+        return Columns(learnt[0, 0], learnt[0, 0], learnt, [], last)
     # programs of about the same variance come mixed, in each half in its own way: one basis, of few genes
     learnt = _aligned(learnt)
     slope, std = measured(local, learnt, seed)
-    turn = varimax(shrunk(slope, std))
+    turn = varimax(shrunk(slope, std)) if q > 1 else np.eye(1)
     turn = turn * heavier_tail(slope @ turn, np.sqrt(std**2 @ turn**2))
     learnt = learnt @ turn
     tests = [tested(local, learnt[..., k], np.delete(learnt, k, -1), seed) for k in range(q)]

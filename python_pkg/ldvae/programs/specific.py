@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from math import nan
 
 import numpy as np
 from scipy.stats import norm
 from tqdm import tqdm
 
-from .population import Population
 from .program import REST, Program, plausible
 from .setting import Setting
-from .strength import variance_elsewhere, variance_here
+from .strength import variance_here, variances_elsewhere
 
 __all__ = ["specific_programs"]
 
@@ -25,35 +25,46 @@ def specific_programs(setting: Setting, within: list[Program], reference: list[s
     `pvalue` is the larger of two: genes vary together on cells that did not teach the program, and no other (reference)
     population has half of its variance.
     """
-    names = [p.name for p in setting.populations]
-    others = {name: [p for p in setting.populations if p.name != name] for name in names}
-    if reference is not None:
-        others = {name: [p for p in rest if p.name in reference] for name, rest in others.items()}
+    own = [p for p in within if plausible(p)]
+    there = _elsewhere(setting, own, within, reference)
+    by_name = {p.name: p for p in setting.populations}
     programs = []
-    for program in tqdm(within, "elsewhere", leave=False, disable=None if sys.stderr else True):
-        rest = others[program.population]
-        if (plausible(program) or program.name == REST) and rest:
-            own = replace(program, kind="specific", share=float("nan"))
-            if plausible(program):
-                p = setting.populations[names.index(program.population)]
-                ratio, foreign, where = _elsewhere(setting, within, program, p, rest)
-                own = replace(own, ratio=ratio, pvalue=max(program.varies, foreign), reference=where)
-            programs.append(own)
+    for program in within:
+        others = there.get(id(program), {})
+        if others:
+            here = variance_here(by_name[program.population], program, within, setting.seed)
+            ratio, foreign, where = _compared(here, others)
+            pvalue = max(program.varies, foreign)
+            programs.append(replace(program, kind="specific", share=nan, ratio=ratio, pvalue=pvalue, reference=where))
+        elif program.name == REST and (reference is None or set(reference) - {program.population}):
+            programs.append(replace(program, kind="specific", share=nan))
     return programs
 
 
 def _elsewhere(
-    setting: Setting, within: list[Program], program: Program, own: Population, rest: list[Population]
-) -> tuple[float, float, str]:
-    """Variance of a program here over its largest in other populations, the p-value of it exceeding 2, and where."""
-    value, error = variance_here(own, program, within, setting.seed)
-    loadings = [program.loading[own.genes]] if program.learnt is None else list(program.learnt[0])
-    largest, pvalue, where = 0.0, 0.0, ""
-    for other in rest:
-        there = [own.spread(v, setting.n_genes, 0.0)[other.genes] for v in loadings]
-        foreign, foreign_error = variance_elsewhere(other, there, program, within)
-        z = (_RATIO * value - foreign) / np.hypot(_RATIO * error, foreign_error)
-        pvalue = max(pvalue, float(norm.sf(z)))
-        if foreign > largest or not where:
-            largest, where = max(foreign, 0.0), other.name
-    return value / largest if largest > 0 else float("inf"), pvalue, where
+    setting: Setting, own: list[Program], within: list[Program], reference: list[str] | None
+) -> dict[int, dict[str, tuple[float, float]]]:
+    """Of each program: its variance and the error in the other (reference) populations."""
+    genes = {p.name: p for p in setting.populations}
+    out: dict[int, dict[str, tuple[float, float]]] = {id(program): {} for program in own}
+    for other in tqdm(setting.populations, "elsewhere", leave=False, disable=None if sys.stderr else True):
+        asked = [p for p in own if p.population != other.name and (reference is None or other.name in reference)]
+        loadings = [
+            [program.loading]
+            if program.learnt is None
+            else [genes[program.population].spread(v, setting.n_genes, 0.0) for v in program.learnt[0]]
+            for program in asked
+        ]
+        found = variances_elsewhere(other, list(zip(asked, loadings, strict=True)), within)
+        for program, value in zip(asked, found, strict=True):
+            out[id(program)][other.name] = value
+    return out
+
+
+def _compared(here: tuple[float, float], others: dict[str, tuple[float, float]]) -> tuple[float, float, str]:
+    """Variance here over the largest elsewhere, the p-value of it exceeding 2 everywhere, and where it is largest."""
+    value, error = here
+    pvalue = max(norm.sf((_RATIO * value - v) / np.hypot(_RATIO * error, e)) for v, e in others.values())
+    where = max(others, key=lambda name: others[name][0])
+    largest = others[where][0]
+    return value / largest if largest > 0 else float("inf"), float(pvalue), where

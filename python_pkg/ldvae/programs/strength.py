@@ -9,32 +9,39 @@ from .crossfit import halves_of, seeds_of
 from .population import Population
 from .program import Program, beside
 
-__all__ = ["variance_elsewhere", "variance_here"]
+__all__ = ["variance_here", "variances_elsewhere"]
 
 
 def variance_here(p: Population, program: Program, within: list[Program], seed: int) -> tuple[float, float]:
     """Variance of the activity times the sum of squared loadings in the population that taught the program, and error.
 
-    What one half of its cells taught is measured on the other half, halving by halving.
+    What each half of its cells taught is measured on the other half.
     """
     if program.learnt is None:  # other populations taught it
-        return variance_elsewhere(p, [program.loading[p.genes]], program, within)
-    fixed = beside(within, p.name, program)[p.genes]
-    found = []
-    for s, learnt in zip(seeds_of(seed), program.learnt, strict=True):
-        for half, loading in zip(halves_of(p.local, s), learnt[::-1], strict=True):
-            ((variance, error),) = half.given(fixed).variances([as_tensor(loading)])
-            found.append(np.array([variance, error]) * (loading**2).sum())
-    # the halves of one halving are independent, the halvings are not
-    variances, errors = np.array(found).T
-    return float(variances.mean()), float(np.sqrt((errors**2).mean() / 2))
-
-
-def variance_elsewhere(
-    p: Population, loadings: list[np.ndarray], program: Program, within: list[Program]
-) -> tuple[float, float]:
-    """The same in a population that taught none of `loadings` (of its genes), on average over these."""
-    local = p.local.given(beside(within, p.name, program)[p.genes])
-    sizes = np.array([(loading**2).sum() for loading in loadings])
-    variance, error = sizes @ np.array(local.variances([as_tensor(loading) for loading in loadings])) / len(sizes)
+        return variances_elsewhere(p, [(program, [program.loading])], within)[0]
+    fixed, found = beside(within, p.name, program)[p.genes], []
+    for half, loading in zip(halves_of(p.local, seeds_of(seed)[0])[::-1], program.learnt[0], strict=True):
+        found += half.given(fixed).variances([as_tensor(loading)])
+    sizes = (program.learnt[0] ** 2).sum(1)
+    variance = np.mean([size * v for size, (v, _) in zip(sizes, found, strict=True)])
+    error = np.sqrt(np.sum([(size * e) ** 2 for size, (_, e) in zip(sizes, found, strict=True)])) / len(sizes)
     return float(variance), float(error)
+
+
+def variances_elsewhere(
+    p: Population, asked: list[tuple[Program, list[np.ndarray]]], within: list[Program]
+) -> list[tuple[float, float]]:
+    """The same in a population that taught none of the loadings (of all genes), on average over those of a program."""
+    fixed = [beside(within, p.name, program)[p.genes] for program, _ in asked]
+    groups: dict[bytes, list[int]] = {}  # most programs are asked beside the same others
+    for k, columns in enumerate(fixed):
+        groups.setdefault(columns.tobytes(), []).append(k)
+    out = [(0.0, 0.0)] * len(asked)
+    for members in groups.values():
+        loadings = [loading[p.genes] for k in members for loading in asked[k][1]]
+        found = iter(p.local.given(fixed[members[0]]).variances([as_tensor(loading) for loading in loadings]))
+        for k in members:
+            sizes = np.array([(loading[p.genes] ** 2).sum() for loading in asked[k][1]])
+            variance, error = sizes @ np.array([next(found) for _ in sizes]) / len(sizes)
+            out[k] = float(variance), float(error)
+    return out

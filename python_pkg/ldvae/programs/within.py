@@ -59,7 +59,8 @@ def _named(programs: list[Program]) -> list[Program]:
 def _own(found: Catalogue, i: int, p: Population, seed: int) -> list[Program]:
     columns, named = found.columns[i], found.of(i)
     programs = [_borrowed(found, i, p, k, c) for k, c in named.items()]
-    fixed, looked_for = shrunk(columns.slope, columns.std), {}
+    sound, looked_for = columns.sound(), {}
+    fixed = shrunk(columns.slope[:, sound], columns.std[:, sound])
     for c, theirs in _lacking(found, i, p, fixed):
         program = _looked_for(found, p, c, theirs, fixed)
         if plausible(program):
@@ -68,7 +69,7 @@ def _own(found: Catalogue, i: int, p: Population, seed: int) -> list[Program]:
         programs.append(program)
     alone = [k for k in range(len(columns)) if k not in named]
     last = columns.last
-    if alone and any(plausible(program) for program in programs):
+    if alone and looked_for:  # which may have been a part of what has no name
         columns = search(p.local.given(_of(programs, p)), len(alone), seed)
         alone, last = list(range(len(columns))), columns.last
     for k in alone:
@@ -79,7 +80,7 @@ def _own(found: Catalogue, i: int, p: Population, seed: int) -> list[Program]:
         others = _of(programs[:at] + programs[at + 1 :], p)
         programs[at] = _looked_for(found, p, c, theirs, others)
     if last is not None:
-        programs.append(_program(found, p, REST, p.slopes(last.slope, last.std, found.n_genes), last.test, last.learnt))
+        programs.append(_program(found, p, REST, p.slopes(last.slope, last.std, found.n_genes), last.test))
     return programs
 
 
