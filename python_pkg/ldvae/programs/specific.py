@@ -10,6 +10,7 @@ import numpy as np
 from scipy.stats import norm
 from tqdm import tqdm
 
+from .population import Population
 from .program import REST, Program, plausible
 from .setting import Setting
 from .strength import variance_here, variances_elsewhere
@@ -49,16 +50,18 @@ def _elsewhere(
     out: dict[int, dict[str, tuple[float, float]]] = {id(program): {} for program in own}
     for other in tqdm(setting.populations, "elsewhere", leave=False, disable=None if sys.stderr else True):
         asked = [p for p in own if p.population != other.name and (reference is None or other.name in reference)]
-        loadings = [
-            [program.loading]
-            if program.learnt is None
-            else [genes[program.population].spread(v, setting.n_genes, 0.0) for v in program.learnt[0]]
-            for program in asked
-        ]
+        loadings = [_learnt(genes[program.population], program) for program in asked]
         found = variances_elsewhere(other, list(zip(asked, loadings, strict=True)), within)
         for program, value in zip(asked, found, strict=True):
             out[id(program)][other.name] = value
     return out
+
+
+def _learnt(own: Population, program: Program) -> list[np.ndarray]:
+    """The loadings that the halves taught, on all genes."""
+    if program.learnt is None:
+        return [program.loading]
+    return [own.spread(v, len(program.loading), 0.0) for v in program.learnt.reshape(-1, len(own.genes))]
 
 
 def _compared(here: tuple[float, float], others: dict[str, tuple[float, float]]) -> tuple[float, float, str]:

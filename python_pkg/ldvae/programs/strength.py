@@ -15,17 +15,17 @@ __all__ = ["variance_here", "variances_elsewhere"]
 def variance_here(p: Population, program: Program, within: list[Program], seed: int) -> tuple[float, float]:
     """Variance of the activity times the sum of squared loadings in the population that taught the program, and error.
 
-    What each half of its cells taught is measured on the other half.
+    What each half of its cells taught is measured on the other half, halving by halving.
     """
     if program.learnt is None:  # other populations taught it
         return variances_elsewhere(p, [(program, [program.loading])], within)[0]
     fixed, found = beside(within, p.name, program)[p.genes], []
-    for half, loading in zip(halves_of(p.local, seeds_of(seed)[0])[::-1], program.learnt[0], strict=True):
-        found += half.given(fixed).variances([as_tensor(loading)])
-    sizes = (program.learnt[0] ** 2).sum(1)
-    variance = np.mean([size * v for size, (v, _) in zip(sizes, found, strict=True)])
-    error = np.sqrt(np.sum([(size * e) ** 2 for size, (_, e) in zip(sizes, found, strict=True)])) / len(sizes)
-    return float(variance), float(error)
+    for s, learnt in zip(seeds_of(seed), program.learnt, strict=True):
+        for half, loading in zip(halves_of(p.local, s)[::-1], learnt, strict=True):
+            found.append((loading**2).sum() * np.array(half.given(fixed).variances([as_tensor(loading)])[0]))
+    variances, errors = np.array(found).T
+    # the halves of one halving are independent, the halvings are not
+    return float(variances.mean()), float(np.sqrt((errors**2).mean() / 2))
 
 
 def variances_elsewhere(
