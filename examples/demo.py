@@ -145,7 +145,7 @@ def main() -> None:
         ],
     )
     show(
-        "Within: what varies from cell to cell inside a population, shared programs included",
+        "Within: what varies from cell to cell inside a population, what others have too included",
         "Cells of the population differ from each other along top_up against top_down; share is of that variance.",
         within_programs[
             ["population", "program", "called", "share", "padj", "n_cells", "n_genes", "top_up", "top_down"]
