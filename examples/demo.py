@@ -106,6 +106,7 @@ def main() -> None:
     specific_programs = ldvae.population_programs(fit, adata, groupby=groupby, kind="specific")
     within = ldvae.population_loadings(fit, adata, groupby=groupby, kind="within")
     within_programs = ldvae.population_programs(fit, adata, groupby=groupby, kind="within")
+    program_map = ldvae.get_program_map(fit, adata, groupby=groupby)
     de = ldvae.differential_expression(fit, adata, groupby=groupby)
     association = ldvae.associate_factors(fit, adata, key=groupby)
 
@@ -135,9 +136,9 @@ def main() -> None:
                 "population",
                 "program",
                 "called",
+                "reason",
                 "ratio_to_reference",
                 "padj",
-                "n_cells",
                 "n_genes",
                 "top_up",
                 "top_down",
@@ -148,7 +149,7 @@ def main() -> None:
         "Within: what varies from cell to cell inside a population, what others have too included",
         "Cells of the population differ from each other along top_up against top_down; share is of that variance.",
         within_programs[
-            ["population", "program", "called", "share", "padj", "n_cells", "n_genes", "top_up", "top_down"]
+            ["population", "program", "called", "reason", "share", "padj", "n_genes", "top_up", "top_down"]
         ],
     )
     higher = de[de["is_de"] & (de["lfc_mean"] > 0)].assign(proba_de=lambda rows: rows["proba_de"].round(3))
@@ -179,6 +180,7 @@ def main() -> None:
         "loadings_within": within,
         "programs_specific": specific_programs,
         "programs_within": within_programs,
+        "program_map": program_map,
         "differential_expression": de,
         "association": association,
     }
@@ -194,6 +196,7 @@ def main() -> None:
         "loadings": ldvae.plot_loadings(loadings),
         "programs_specific": ldvae.plot_programs(specific, specific_programs, **where),
         "programs_within": ldvae.plot_programs(within, within_programs),
+        "program_map": ldvae.plot_program_map(program_map),
         "differential_expression": ldvae.plot_differential_expression(de),
         "association": ldvae.plot_association(association),
     }

@@ -12,7 +12,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-from factors import BINS, fitted, read
+from factors import BINS, read
 from rows import Row, share
 from sklearn.decomposition import NMF, PCA
 
@@ -23,6 +23,11 @@ from ldvae.programs.setting import MIN_CELLS, prepare
 
 MOST = 5  # programs a population
 Tables = dict[tuple[str, str], pd.DataFrame]
+
+
+def fitted(a: ad.AnnData, seed: int) -> ldvae.Fit:
+    """Programs need positions, not factors."""
+    return ldvae.fit_ldvae(a, genes="hv", seed=seed, progress=False, device="cpu", measure_factors=False)
 
 
 def within(fit: ldvae.Fit, a: ad.AnnData, seed: int, key: str = "cell_type") -> tuple[pd.DataFrame, Tables]:
