@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -137,10 +138,50 @@ def promises(rows: pd.DataFrame) -> pd.DataFrame:
             line(f"the other half of the cells, {name}: {measure}", part[part["measure"] == measure], 0.8)
     for name, part in rows[rows["section"] == "factors, other latents"].groupby("setting"):
         line(f"the same factors in {name.partition(', ')[2]} of {name.partition(',')[0]}: median |r|", part, 0.9)
+    _catalogue(rows, line)
     three = rows[(rows["section"] == "real") & (rows["measure"] == "largest AUROC of a chemistry by a factor")]
     line("three chemistries: largest AUROC by a factor", three[three["method"] == "batch registered"], high=0.7)
     columns = ["what", "measured", "error", "over", "runs", "bound", "holds"]
     return pd.DataFrame(lines, columns=columns)
+
+
+def _catalogue(rows: pd.DataFrame, line: Callable[..., None]) -> None:
+    """Programs of real counts, and of planted ones that are not as the model thinks."""
+    calls = rows[rows["section"] == "programs, permuted"]
+    pvalues, called = calls[calls["measure"] == "p-value"], calls[calls["measure"] == "any called"]
+    for level, high in ((0.05, 0.07), (0.01, 0.015)):
+        below = pvalues.assign(value=(pvalues["value"] < level).astype(float))
+        line(f"permuted counts: p-values of programs below {level:g}", below, high=high)
+    line("permuted counts: any program called", called, high=0.05)
+    for name, part in rows[rows["section"] == "programs, halves"].groupby("setting"):
+        own = part[part["method"] == "ldvae"]
+        match = own[own["measure"] == "median best |r|"]
+        line(f"the other half of the cells, {name}: median best |r| of a program", match, 0.75)
+        for method, peer in part[part["method"] != "ldvae"].groupby("method"):
+            line(f"the same, {method} of each population as bound", match, round(float(peer["value"].iloc[0]), 3))
+        for measure in own["measure"].unique():
+            if measure.startswith("back"):
+                line(f"{name}: {measure}", own[own["measure"] == measure], 0.95)
+    unseen = rows[rows["section"] == "programs, unseen cells"]
+    for name, part in unseen.groupby("setting"):
+        line(f"unseen cells, {name}: programs vary together", part[part["measure"] == "vary together"], 0.9)
+        line(f"unseen cells, {name}: loadings replicate at", part[part["measure"] == "replicate at"], 0.85, 1.15)
+        line(f"unseen cells, {name}: opposite", part[part["measure"] == "opposite"], high=0.02)
+    for measure, part in rows[rows["section"] == "programs, biology"].groupby("measure", sort=False):
+        one = measure == "names of the interferon program"
+        line(f"{part['setting'].iloc[0]}, known: {measure}", part, 1, 1 if one else None)
+    mixed = rows[rows["section"] == "programs, mixtures"]
+    for what, part in mixed.groupby("setting", sort=False):
+        real = what == "planted programs"
+        line(f"{what}: called programs pointed out", part, None if real else 0.9, 0.1 if real else None)
+    for what, part in rows[rows["section"] == "programs, one-sided"].groupby("setting", sort=False):
+        line(f"{what}: false discoveries", part, high=0.05)
+    for what, part in rows[rows["section"] == "programs, activities"].groupby("setting", sort=False):
+        cover = part[part["measure"] == "coverage, called genes"]
+        line(f"{what} activity: coverage of called genes", cover, 0.9)
+        line(f"{what} activity: false discoveries", part[part["measure"] == "false discoveries"], high=0.05)
+    one = select(rows, "programs", "shared program by its name")
+    line("a program of all populations: share of them in which it has the same name", one, 0.99)
 
 
 def null_pvalues(rows: pd.DataFrame) -> pd.DataFrame:
@@ -216,8 +257,10 @@ def write(rows: pd.DataFrame, folder: Path) -> bool:
         "## Everything", "", markdown(everything(rows)), "",
     ]  # fmt: skip
     (folder / "table.md").write_text("\n".join(text), encoding="utf-8")
-    if not rows["section"].str.startswith("factors").all():  # of which it shows nothing
+    if rows["section"].isin(["recovery", "expression"]).any():
         draw(rows, folder / "figure.png")
+    if (rows["section"] == "programs, halves").any():
+        draw_catalogue(rows, folder / "programs.png")
     print(found.to_string(index=False))
     # of few genes a share is known to two binomial standard errors; only a miss beyond that is one
     share = found["measured"].clip(0, 1)
@@ -239,6 +282,42 @@ def draw(rows: pd.DataFrame, path: Path) -> None:
         _heldout(axes[1, 1], rows)
     else:
         axes[1, 1].set_visible(False)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def draw_catalogue(rows: pd.DataFrame, path: Path) -> None:
+    """Programs of real counts: p-values where there is none, the other half of the cells, unseen cells."""
+    figure, axes = plt.subplots(1, 3, figsize=(13, 4.2), layout="constrained")
+    part = rows[(rows["section"] == "programs, permuted") & (rows["measure"] == "p-value")]
+    values = np.sort(part["value"])
+    axes[0].plot(values, (np.arange(len(values)) + 1) / max(len(values), 1), color=BLUE)
+    axes[0].plot([0, 1], [0, 1], color=GREY, linewidth=0.8)
+    axes[0].set(
+        xlabel=f"p-value of a program in permuted counts ({len(values)})",
+        ylabel="share below",
+        xlim=(0, 1),
+        ylim=(0, 1),
+    )
+    part = rows[(rows["section"] == "programs, halves") & (rows["measure"] == "median best |r|")]
+    wide = part.pivot_table(index="setting", columns="method", values="value")
+    for k, (method, colour) in enumerate(zip(("ldvae", "PCA", "NMF"), (BLUE, VERMILLION, GREY), strict=True)):
+        axes[1].barh(np.arange(len(wide)) + 0.26 * k - 0.26, wide[method], 0.24, color=colour, label=method)
+    axes[1].set(yticks=range(len(wide)), yticklabels=wide.index, xlim=(0, 1))
+    axes[1].set_xlabel("median best |r| with a program of the other half")
+    axes[1].invert_yaxis()
+    axes[1].legend(frameon=False, fontsize=8)
+    part = rows[(rows["section"] == "programs, unseen cells") & (rows["measure"] == "replicate at") & (rows["n"] > 4)]
+    split = part["setting"].str.split(", counts ", expand=True)
+    bins = list(dict.fromkeys(split[1].sort_values(key=lambda v: v.str.split().str[0].astype(float))))
+    for k, (name, own) in enumerate(part.groupby(split[0])):
+        at = [bins.index(b) + 0.08 * k for b in split.loc[own.index, 1]]
+        axes[2].plot(at, own["value"], ".", label=name)
+    axes[2].axhline(1, color=GREY, linewidth=0.8)
+    axes[2].set(xticks=range(len(bins)), ylim=(0, 1.5), ylabel="slope in unseen cells over loading")
+    axes[2].set_xticklabels(bins, rotation=20, fontsize=8)
+    axes[2].set_xlabel("counts of the gene")
+    axes[2].legend(frameon=False, fontsize=7)
     figure.savefig(path, dpi=150)
     plt.close(figure)
 
