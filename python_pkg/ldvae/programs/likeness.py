@@ -56,7 +56,9 @@ def _log_means(setting: Setting) -> np.ndarray:
     out = np.full((len(setting.populations), setting.n_genes), np.nan)
     for i, p in enumerate(setting.populations):
         out[i, p.genes] = p.local.intercept.double().numpy()
-    return np.asarray(out - np.nanmedian(out - np.nanmedian(out, 0), 1)[:, None])
+    known = np.isfinite(out).any(0)
+    relative = out[:, known] - np.nanmedian(out[:, known], 0)
+    return np.asarray(out - np.nanmedian(relative, 1)[:, None])
 
 
 def _share_of_samples(setting: Setting, programs: list[Program], own: int, program: Program) -> float:
