@@ -55,13 +55,14 @@ def history_table(n: int = 60, seed: int = 0) -> pd.DataFrame:
 
 
 def program_tables(n: int, kind: str = "specific", seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Every third population has no called program; the others have one or two."""
+    """Every third population has only what is left, which is not called; the others have one or two programs."""
     rng = np.random.default_rng(seed)
-    parts, facts = [], []
+    parts, facts, number = [], [], 0
     for i, population in enumerate(NAMES[:n]):
-        for j in range(1 if kind == "between" else 1 + (i % 4 == 1)):
-            called = kind == "between" or i % 3 != 2
-            program = f"{kind}_{j + 1}"
+        called = kind == "between" or i % 3 != 2
+        for _ in range(1 + (kind != "between" and called and i % 4 == 1)):
+            number += called
+            program = "between" if kind == "between" else f"program_{number}" if called else "rest"
             loading = np.concatenate([rng.normal(0, 1.1, len(MARKERS)), rng.normal(0, 0.05, 60)])
             order = np.argsort(-np.abs(loading))
             rank = np.empty(len(loading), dtype=int)
@@ -70,17 +71,43 @@ def program_tables(n: int, kind: str = "specific", seed: int = 0) -> tuple[pd.Da
             genes = [*rng.permutation(MARKERS), *GENES[len(MARKERS) : len(MARKERS) + 60]]
             columns = {"population": population, "kind": kind, "program": program, "gene": genes, "loading": loading}
             lfsr = np.exp(-((loading / std) ** 2) / 2) / 2
-            parts.append(table("population_loadings", {**columns, "std": std, "lfsr": lfsr, "rank": rank}))
+            if called:
+                parts.append(table("population_loadings", {**columns, "std": std, "lfsr": lfsr, "rank": rank}))
             padj = 10.0 ** -rng.uniform(2, 20) if called else 0.4
             facts.append(
                 {
                     "population": population, "kind": kind, "program": program, "called": called,
-                    "variance": 2.0, "share": rng.uniform(0.05, 0.6), "ratio_to_reference": 3.0, "pval": padj / 9,
+                    "reason": "" if called else "does not vary beyond counting noise", "variance": 2.0,
+                    "share": rng.uniform(0.05, 0.6), "ratio_to_reference": 3.0, "reference_population": NAMES[i - 1],
+                    "like_population": NAMES[i - 2], "like_cosine": 0.1, "share_of_samples": np.nan, "pval": padj / 9,
                     "padj": padj, "n_cells": 300, "n_genes": 22, "top_up": "A", "top_down": "B",
                 }
             )  # fmt: skip
     frame = pd.DataFrame(facts)
     return pd.concat(parts, ignore_index=True), table("population_programs", {c: frame[c] for c in frame})
+
+
+def map_table(n: int, n_programs: int, seed: int = 0) -> pd.DataFrame:
+    """The first tenth of the programs is active in most populations, the others in one or two, the last in none."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for k in range(n_programs):
+        home = set() if k == n_programs - 1 else set(rng.choice(n, 1 + (rng.random() < 0.2 and n > 1), replace=False))
+        for i, population in enumerate(NAMES[:n]):
+            active = k != n_programs - 1 and (i in home or (k < n_programs / 10 and rng.random() < 0.8))
+            padj = 10.0 ** -rng.uniform(3, 30) if active else rng.choice([1e-4, 0.03, 0.06, 0.7])
+            genes = rng.choice(MARKERS, 10, replace=False)
+            up, down = (", ".join(part) for part in np.split(genes, [int(rng.integers(2, 6))]))
+            rows.append(
+                {
+                    "program": f"program_{k + 1}", "population": population, "std": 0.5,
+                    "variance": rng.gamma(2, 15) if active else rng.normal(1, 1), "share": 0.3 * active,
+                    "pval": padj / 9, "padj": padj, "active": active, "n_genes": 20 * active,
+                    "top_up": up * active, "top_down": down * active,
+                }
+            )  # fmt: skip
+    frame = pd.DataFrame(rows)
+    return table("program_map", {c: frame[c] for c in frame})
 
 
 def score_tables(programs: pd.DataFrame, n_cells: int = 900, seed: int = 0) -> tuple[pd.DataFrame, np.ndarray]:

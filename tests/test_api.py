@@ -23,6 +23,7 @@ from ldvae import (
     get_latent,
     get_loadings,
     get_loadings_uncertainty,
+    get_program_map,
     get_program_scores,
     population_loadings,
     population_programs,
@@ -47,6 +48,7 @@ SIGNATURES = {
     "seed=0)",
     "get_program_scores": "(fit, adata, *, groupby, kind='specific', reference=None, sample_key=None, n_programs=3, "
     "seed=0)",
+    "get_program_map": "(fit, adata, *, groupby, sample_key=None, n_programs=3, seed=0)",
     "differential_expression": "(fit, adata, *, groupby=None, group1=None, group2=None, cells1=None, cells2=None, "
     "estimand='mean', sample_key=None, within=None, delta=0.25, batch_correction=True, fdr_target=0.05, "
     "n_samples=5000, seed=0)",
@@ -64,7 +66,10 @@ SIGNATURES = {
     "layer=None, seed=0, progress=True)",
     "write_report": "(fit, adata, *, groupby, path, key=None, sample_key=None, embedding=None, n_genes=10, seed=0)",
 }  # fmt: skip
-PLOTS = {"plot_history", "plot_loadings", "plot_programs", "plot_differential_expression", "plot_association"}
+PLOTS = {
+    "plot_history", "plot_loadings", "plot_programs", "plot_program_map", "plot_differential_expression",
+    "plot_association",
+}  # fmt: skip
 
 # Which table a function returns.
 SCHEMAS = {
@@ -73,6 +78,7 @@ SCHEMAS = {
     "get_loadings_uncertainty": "loadings_uncertainty",
     "population_loadings": "population_loadings",
     "population_programs": "population_programs",
+    "get_program_map": "program_map",
     "differential_expression": "differential_expression",
     "differential_contributions": "contributions",
     "associate_factors": "association",
@@ -124,6 +130,7 @@ def tables(fit, simulated):
         "get_loadings_uncertainty": get_loadings_uncertainty(fit),
         "population_loadings": population_loadings(fit, simulated, kind="between", **by),
         "population_programs": population_programs(fit, simulated, kind="between", **by),
+        "get_program_map": get_program_map(fit, simulated, n_programs=1, **by),
         "differential_expression": differential_expression(fit, simulated, **by),
         "differential_contributions": differential_contributions(fit, simulated, group1="P0", **by),
         "associate_factors": associate_factors(fit, simulated, key="population"),
@@ -175,9 +182,9 @@ def test_every_model_answers_every_question(simulated, settings, latent_distribu
 CALLS = [
     (get_history, ()), (get_latent, ()), (get_loadings, ()), (get_loadings_uncertainty, ()), (get_factors, ()),
     (population_loadings, dict(groupby="g")), (population_programs, dict(groupby="g")),
-    (get_program_scores, dict(groupby="g")), (differential_expression, dict(groupby="g")),
-    (differential_contributions, dict(groupby="g", group1="a")), (associate_factors, dict(key="g")),
-    (get_expression, dict(genes="G1")),
+    (get_program_scores, dict(groupby="g")), (get_program_map, dict(groupby="g")),
+    (differential_expression, dict(groupby="g")), (differential_contributions, dict(groupby="g", group1="a")),
+    (associate_factors, dict(key="g")), (get_expression, dict(genes="G1")),
 ]  # fmt: skip
 
 

@@ -64,6 +64,7 @@ def calls(adata, fit, tmp_path_factory):
         "population_loadings": dict(fit=fit, adata=adata, **between),
         "population_programs": dict(fit=fit, adata=adata, **between),
         "get_program_scores": dict(fit=fit, adata=adata, **between),
+        "get_program_map": dict(fit=fit, adata=adata, groupby="population", n_programs=1),
         "differential_expression": dict(fit=fit, adata=adata, groupby="population", group1="P0", n_samples=100),
         "differential_contributions": dict(fit=fit, adata=adata, groupby="population", group1="P0"),
         "associate_factors": dict(fit=fit, adata=adata, key="population"),
@@ -73,6 +74,7 @@ def calls(adata, fit, tmp_path_factory):
         "plot_history": dict(history=ldvae.get_history(fit)),
         "plot_loadings": dict(loadings=ldvae.get_loadings(fit)),
         "plot_programs": dict(loadings=ldvae.population_loadings(fit, adata, **between)),
+        "plot_program_map": dict(program_map=ldvae.get_program_map(fit, adata, groupby="population", n_programs=1)),
         "plot_differential_expression": dict(de=de),
         "plot_association": dict(association=associated),
         "write_report": dict(fit=fit, adata=adata, groupby="population", path=path + ".html"),
@@ -187,6 +189,8 @@ ARGUMENTS = [
     ("population_loadings", "seed", V, [(-1, "not -1")]),
     ("population_programs", "kind", V, [("Within", "not 'Within'")]),
     ("population_programs", "n_programs", T, [("3", "'3' is a str")]),
+    ("get_program_map", "groupby", V, [("cluster", "not 'cluster'")]),
+    ("get_program_map", "n_programs", V, [(0, "not 0"), (51, "not 51")]),
     ("get_program_scores", "kind", V, [("deviation", "no activity of their own"), (pd.NA, "not <NA>"),
      (np.array([1, 2]), "not array([1, 2])")]),
     ("differential_expression", "groupby", V, [("cluster", "not 'cluster'")]),
@@ -247,6 +251,13 @@ ARGUMENTS = [
     ("plot_programs", "loadings", V, [(None, "is a NoneType")]),
     ("plot_programs", "programs", V, [(EMPTY, "lacks the columns")]),
     ("plot_programs", "populations", V, [("P9", "names 'P9'"), ([], "at least one of")]),
+    ("plot_program_map", "program_map", V, [(EMPTY, "lacks the columns"), (1, "is a int")]),
+    ("plot_program_map", "populations", V, [("P9", "names 'P9'"), ([], "at least one of")]),
+    ("plot_program_map", "programs", V, [("program_99", "names 'program_99'")]),
+    ("plot_program_map", "programs", T, [(1, "not 1")]),
+    ("plot_program_map", "n_genes", V, [(-1, "not -1")]),
+    ("plot_program_map", "max_programs", V, [(0, "not 0"), (HUGE, "at most 500")]),
+    ("plot_program_map", "figsize", T, [("big", "not 'big'")]),
     ("plot_differential_expression", "de", V, [(1, "is a int")]),
     ("plot_differential_expression", "group1", V, [("P9", "names 'P9'")]),
     ("plot_differential_expression", "group2", T, [(1, "not 1")]),
@@ -281,8 +292,8 @@ def test_cells_that_cannot_be_compared(calls):
 
 
 COUNTING = ["fit_ldvae", "get_latent", "get_expression", "add_ldvae", "population_loadings", "population_programs",
-            "get_program_scores", "differential_expression", "differential_contributions",
-     "associate_factors"]  # fmt: skip
+            "get_program_scores", "get_program_map", "differential_expression", "differential_contributions",
+            "associate_factors"]  # fmt: skip
 GROUPING = COUNTING[4:]
 QUESTIONS = COUNTING[1:]
 
@@ -320,8 +331,9 @@ OBJECTS = {
     "a matrix": (lambda a: a.X, COUNTING, T, "must be an AnnData, not a scipy.sparse._csr.csr_matrix"),
     "a table": (lambda a: a.to_df(), COUNTING, T, "must be an AnnData, not a pandas.core.frame.DataFrame"),
     "a fit": (lambda a: "fit", COUNTING, T, "must be an AnnData, not a builtins.str"),
-    "one group": (labelled("population", lambda n: "P0"), GROUPING, V, "population"),
-    "a group per cell": (labelled("population", lambda n: [f"p{i}" for i in range(n)]), GROUPING[:5], V, ""),
+    "one group": (labelled("population", lambda n: "P0"), [q for q in GROUPING if q != "get_program_map"], V,
+                  "population"),
+    "a group per cell": (labelled("population", lambda n: [f"p{i}" for i in range(n)]), GROUPING[:-1], V, ""),
     "no labels": (labelled("population", lambda n: pd.Categorical([None] * n, ["a"])), GROUPING, V, "has no labels"),
     "labels that are lists": (labelled("population", lambda n: [[1]] * n), GROUPING, T, "words, numbers or categories"),
     "labels that read alike": (labelled("population", lambda n: pd.Categorical([1, "1"] * (n // 2), [1, "1"])),
@@ -367,7 +379,8 @@ def test_there_are_enough_cases():
         if p not in ("fit", "adata") and (name, p) not in told
     }  # fmt: skip
     programs = {"groupby", "reference", "sample_key", "n_programs", "seed", "kind"}  # checked by the same lines
-    repeated = {"population_programs": programs, "get_program_scores": programs, "from_latent": set(SHARED)}
+    repeated = dict.fromkeys(("population_programs", "get_program_scores", "get_program_map"), programs)
+    repeated["from_latent"] = set(SHARED)
     assert {u for u in untold if u[1] not in repeated.get(u[0], ())} == {
         ("simulate_counts", "rewired_populations"), ("simulate_counts", "n_identity"), ("simulate_counts", "n_batches"),
         ("simulate_counts", "n_samples"), ("simulate_counts", "sample_std"), ("simulate_counts", "n_sample_genes"),

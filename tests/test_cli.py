@@ -71,6 +71,7 @@ def test_a_fit_is_that_of_the_function(fit, capsys):
     [
         ("population-loadings", "population_loadings", BY | {"kind": "between", "reference": ["P1", "P2"]}),
         ("population-programs", "population_programs", BY | {"kind": "between", "sample_key": "sample"}),
+        ("program-map", "get_program_map", BY | {"n_programs": 1, "seed": 3}),
         ("de", "differential_expression", BY | {"group1": "P1", "delta": 0.5, "batch_correction": False}),
         ("associate", "associate_factors", {"key": "treatment", "sample_key": "sample"}),
         ("contributions", "differential_contributions", BY | {"group1": ["P0", "P1"]}),

@@ -42,6 +42,7 @@ def work(adata):
             *(ldvae.population_loadings(fit, adata, kind=kind, **ask) for kind in ("between", "within", "deviation")),
             ldvae.population_programs(fit, adata, kind="specific", **ask),
             ldvae.get_program_scores(fit, adata, kind="within", **ask),
+            ldvae.get_program_map(fit, adata, **ask),
             ldvae.differential_expression(fit, adata, **ask),
             ldvae.differential_expression(fit, adata, estimand="cell", n_samples=200, **ask),
             ldvae.differential_contributions(fit, adata, group1="P0", **ask),

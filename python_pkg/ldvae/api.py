@@ -18,6 +18,7 @@ from .fit.record import Fit, load_fit, save_fit
 from .fit.to_scanpy import add_ldvae
 from .plots.comparisons import plot_association, plot_differential_expression
 from .plots.fits import plot_history, plot_loadings
+from .plots.program_map import plot_program_map
 from .plots.programs import plot_programs
 from .programs.questions import get_program_map, get_program_scores, population_loadings, population_programs
 from .report.report import write_report
@@ -44,6 +45,7 @@ __all__ = [
     "plot_differential_expression",
     "plot_history",
     "plot_loadings",
+    "plot_program_map",
     "plot_programs",
     "population_loadings",
     "population_programs",

@@ -29,6 +29,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "fit": api.fit_ldvae,
     "population-loadings": api.population_loadings,
     "population-programs": api.population_programs,
+    "program-map": api.get_program_map,
     "program-scores": api.get_program_scores,
     "de": api.differential_expression,
     "contributions": api.differential_contributions,
@@ -60,6 +61,7 @@ _EXAMPLES = {
     "population-programs": [
         "ldvae population-programs fit.ldvae counts.h5ad --groupby cell_type --kind within --sample-key donor"
     ],
+    "program-map": ["ldvae program-map fit.ldvae counts.h5ad --groupby cell_type -o map.csv"],
     "program-scores": ["ldvae program-scores fit.ldvae counts.h5ad --groupby cell_type -o scores.parquet"],
     "de": [
         "ldvae de fit.ldvae counts.h5ad --groupby cell_type -o de.parquet",

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from ldvae.plots.comparisons import plot_association, plot_differential_expression
 from ldvae.plots.fits import plot_history, plot_loadings
+from ldvae.plots.program_map import plot_program_map
 from ldvae.plots.programs import plot_programs
 from pictures import (
     NAMES,
@@ -17,6 +18,7 @@ from pictures import (
     de_table,
     history_table,
     loadings_table,
+    map_table,
     message,
     program_tables,
     score_tables,
@@ -72,6 +74,9 @@ def test_wrong_tables_are_refused_with_the_function_they_come_from() -> None:
         plot_programs, loadings_table(), programs
     )
     assert "`population_programs` returns, but it lacks the column" in message(plot_programs, loadings, loadings)
+    assert message(plot_program_map, programs) == (
+        "`program_map` must be the table that `get_program_map` returns, but it lacks the column 'active'."
+    )
     assert "`differential_expression` returns" in message(plot_differential_expression, programs)
     assert "`associate_factors` returns" in message(plot_association, programs)
 
@@ -93,8 +98,17 @@ def test_wrong_arguments_are_refused() -> None:
         plot_programs, loadings, programs, scores=scores.iloc[:, :2], embedding=at
     )
     assert message(plot_programs, loadings[loadings["population"] != NAMES[0]], programs) == (
-        f"`loadings` has no genes for program 'specific_1' of '{NAMES[0]}': take `loadings` and `programs` from calls "
+        f"`loadings` has no genes for program 'program_1' of '{NAMES[0]}': take `loadings` and `programs` from calls "
         "with the same arguments."
+    )
+    both = map_table(2, 3)
+    assert message(plot_program_map, both, populations="T") == (
+        f"`populations` names 'T', but the table has '{NAMES[0]}', '{NAMES[1]}'."
+    )
+    assert message(plot_program_map, both, programs="program_9").startswith("`programs` names 'program_9', but the")
+    assert message(plot_program_map, both, max_programs=0).startswith("`max_programs` must be a whole number of at")
+    assert message(plot_program_map, pd.concat([both, both])) == (
+        f"`program_map` has program 'program_1' of '{NAMES[0]}' more than once: take the table of one call."
     )
     assert message(plot_differential_expression, de_table(2), group1="T").startswith(
         "`group1` names 'T', but the table"

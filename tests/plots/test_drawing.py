@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from ldvae.plots.comparisons import plot_association, plot_differential_expression
 from ldvae.plots.fits import plot_history, plot_loadings
+from ldvae.plots.program_map import plot_program_map
 from ldvae.plots.programs import plot_programs
 from pictures import (
     NAMES,
@@ -20,6 +21,7 @@ from pictures import (
     de_table,
     history_table,
     loadings_table,
+    map_table,
     outside,
     overlapping,
     program_tables,
@@ -42,6 +44,7 @@ def every_picture() -> list[Axes | Figure]:
         plot_history(history_table()),
         plot_loadings(loadings_table()),
         plot_programs(loadings, programs),
+        plot_program_map(map_table(6, 5)),
         plot_differential_expression(de_table(2)),
         plot_differential_expression(de_table(1)),
         plot_differential_expression(de_table(1), contributions=contributions_table(de_table(1))),
@@ -63,13 +66,14 @@ def test_nothing_is_left_behind_and_every_picture_shows_itself() -> None:
 
 def test_the_table_is_not_changed() -> None:
     tables = [history_table(), loadings_table(), *program_tables(6), de_table(2, True), association_table(["a", "b"])]
-    tables.append(contributions_table(tables[4]))
+    tables += [contributions_table(tables[4]), map_table(6, 5)]
     copies = [t.copy() for t in tables]
     plot_history(tables[0])
     plot_loadings(tables[1])
     plot_programs(tables[2], tables[3])
     plot_differential_expression(tables[4], contributions=tables[6])
     plot_association(tables[5])
+    plot_program_map(tables[7])
     for t, copy in zip(tables, copies, strict=True):
         pd.testing.assert_frame_equal(t, copy)
 
@@ -88,6 +92,7 @@ def test_figsize_is_kept() -> None:
     for figure in (
         plot_loadings(loadings_table(), figsize=(9, 6)),
         plot_programs(loadings, programs, figsize=(9, 6)),
+        plot_program_map(map_table(6, 14), figsize=(9, 6)),
         plot_differential_expression(de_table(6), figsize=(9, 6)),
         plot_differential_expression(de_table(1), contributions=contributions_table(de_table(1)), figsize=(9, 6)),
         plot_differential_expression(de_table(1), figsize=(9, 6)).figure,

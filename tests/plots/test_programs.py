@@ -85,7 +85,7 @@ def test_programs_colour_the_cells_by_their_score() -> None:
     np.testing.assert_allclose(unknown.get_offsets(), at[[3]])
     rows = {tuple(xy): value for xy, value in zip(np.asarray(cells.get_offsets()), cells.get_array(), strict=True)}
     for i in (0, 1, 2, 500):
-        assert rows[tuple(at[i])] == scores[f"{NAMES[0]}_specific_1"][i]
+        assert rows[tuple(at[i])] == scores[f"{NAMES[0]}_program_1"][i]
     low, high = cells.get_clim()
     assert low == -high
 
@@ -99,3 +99,14 @@ def test_programs_none_called_says_so() -> None:
     loadings, programs = program_tables(6)
     figure = plot_programs(loadings.head(0), programs.assign(called=False))
     assert [t.get_text() for t in figure.axes[0].texts] == ["No program was called in any of these populations."]
+
+
+def test_programs_of_populations_that_have_only_what_is_left_are_silent() -> None:
+    loadings, programs = program_tables(6)
+    left = programs.loc[programs["program"] == "rest", "population"].tolist()
+    assert left == [NAMES[2], NAMES[5]]
+    figure = plot_programs(loadings, programs, populations=[NAMES[2], NAMES[0]])
+    assert titles(figure) == [NAMES[0]]
+    assert f"No program called in {NAMES[2]}." in texts(figure, "foot")[0]
+    alone = plot_programs(loadings, programs, populations=left)
+    assert [t.get_text() for t in alone.axes[0].texts] == ["No program was called in any of these populations."]

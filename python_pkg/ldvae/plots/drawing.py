@@ -35,9 +35,9 @@ from .layout import (
 )
 
 __all__ = [
-    "SMALL", "VERMILLION", "BLUE", "GREEN", "GREY", "Panel", "Picture", "activity", "arrange", "colour_bar", "genes",
-    "grey_tile", "grid", "heading", "inches", "label_points", "marks", "sentence", "settle", "shorten", "split_below",
-    "stack_key", "stacks", "tidy", "tiles", "volcano",
+    "SMALL", "VERMILLION", "BLUE", "GREEN", "GREY", "Panel", "Picture", "activity", "arrange", "colour_bar", "dot_axes",
+    "dots", "genes", "grey_tile", "grid", "heading", "inches", "label_points", "marks", "sentence", "settle", "shorten",
+    "split_below", "stack_key", "stacks", "tidy", "tiles", "volcano",
 ]  # fmt: skip
 
 # Okabe & Ito (2008): blue against vermillion is told apart with every common form of colour blindness.
@@ -175,6 +175,44 @@ def marks(axes: Axes, at: Sequence[tuple[float, float]]) -> None:
     if at:
         x, y = zip(*at, strict=True)
         axes.scatter(x, y, s=13, c="black", edgecolors="w", linewidths=0.7, zorder=3, gid="marks")
+
+
+def dot_axes(axes: Axes, columns: Sequence[str], rows: Sequence[str]) -> None:
+    """Room for dots: the names of the columns stand above, the first row is at the top."""
+    axes.set_xticks(range(len(columns)), columns, rotation=90)
+    axes.set_yticks(range(len(rows)), rows)
+    axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5))
+    axes.xaxis.tick_top()
+    tidy(axes, lines="both")
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+
+
+def dots(
+    axes: Axes, key: Axes, x: np.ndarray, y: np.ndarray, sizes: np.ndarray, filled: np.ndarray, dark: np.ndarray
+) -> None:
+    """Dots whose areas are as `sizes`: filled, dark rings or pale rings, with what that means in `key`.
+
+    The axes must have their final size. A filled dot is always seen, a ring of size zero is not.
+    """
+    box, unit = axes.get_window_extent(), axes.figure.canvas.figure.dpi / 72
+    pitch = min(box.width / abs(np.diff(axes.get_xlim())[0]), box.height / abs(np.diff(axes.get_ylim())[0])) / unit
+    most, largest = float(sizes.max(initial=0)) or 1.0, max(3.0, min(14.0, pitch) - 1.6) ** 2
+    kinds = [(~filled & ~dark, "white", "#BDBDBD", "not sure"), (~filled & dark, "white", "#555555", "varies")]
+    handles: list[Any] = []
+    for where, face, edge, label in [*kinds, (filled, BLUE, BLUE, "active")]:
+        where = where & (filled | (sizes > 0))
+        area = np.maximum(largest * sizes[where] / most, 6.0 if label == "active" else 0.0)
+        axes.scatter(x[where], y[where], s=area, c=face, edgecolors=edge, linewidths=0.9, zorder=3, gid=label)
+        handles.insert(0, key.scatter([], [], s=35, c=face, edgecolors=edge, linewidths=0.9, label=label))
+    power = 10.0 ** np.floor(np.log10(most))
+    top = power * max(step for step in (1, 2, 5) if step * power <= most * (1 + 1e-9))
+    for value in (top / 5, top / 2, top):
+        handles.append(key.scatter([], [], s=largest * value / most, c=GREY, linewidths=0, label=f"{value:.3g}"))
+    key.legend(
+        handles=handles, ncols=6, loc="center", fontsize=SMALL, frameon=False, handletextpad=0.2, columnspacing=1.0,
+        borderaxespad=0,
+    )  # fmt: skip
 
 
 def colour_bar(mesh: Any, label: str, *, beyond: bool, width: float, into: Axes | None = None) -> None:

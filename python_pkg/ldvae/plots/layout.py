@@ -88,7 +88,8 @@ def arrange(
     rows = [slots[i : i + columns] for i in range(0, len(slots), columns)]
     lines = [[slot[part] for slot in row] for row in rows for part in range(len(row[0]))]
     over = [np.array([_overhang(axes) for axes in line]) / figure.dpi for line in lines]  # inches
-    left = [0.1 + max(o[c, 0] for o in over if c < len(o)) for c in range(len(lines[0]))]
+    # Long names need a little more at another resolution than the one they are measured at.
+    left = [0.1 + 1.04 * max(o[c, 0] for o in over if c < len(o)) for c in range(len(lines[0]))]
     if body is not None and not figsize:
         width = max(3.4, left[0] + body + 0.1)
     wide = int((width - 0.2) * 72 / (SMALL * 0.64))  # names of cell types have many capitals

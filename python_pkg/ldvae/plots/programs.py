@@ -21,7 +21,7 @@ _UNITS = {
     "between": "log2 difference from the reference",
     "within": "log2 units per SD of the program",
     "specific": "log2 units per SD of the program",
-    "deviation": "log2 units per SD of the factor, beyond the reference",
+    "deviation": "log2 units per SD of the program, beyond the reference",
 }
 
 
