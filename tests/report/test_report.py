@@ -17,7 +17,7 @@ from PIL import Image
 
 import ldvae
 from ldvae.report import sections as answers
-from support import LABELS, child, sentence
+from support import LABELS, Reader, child, sentence
 
 
 def test_one_file_that_needs_no_other(written, read):
@@ -57,13 +57,14 @@ def test_a_browser_without_network_shows_sorts_and_filters_it(written, tmp_path)
     said = json.loads(html.unescape(title[1]))
     assert said["up"] == sorted(said["up"]) != said["down"] and said["down"] == said["up"][::-1]
     assert 0 < len(said["found"]) < said["rows"] and all(said["wanted"] in row for row in said["found"])
-    assert len(said["pictures"]) == 11 and min(said["pictures"]) > 300 and said["script"] == 2
+    assert len(said["pictures"]) == 12 and min(said["pictures"]) > 300 and said["script"] == 2
 
 
 def test_every_question_has_a_section(read):
     assert read.headings == [
         "What sets each population apart",
         "What varies inside each population",
+        "Where each program varies",
         "What varies in one population only",
         "Differential expression, each population against the rest",
         "Factors of all cells",
@@ -80,7 +81,7 @@ def test_names_are_shown_as_they_are_and_run_nothing(read):
 
 def test_pictures_are_pictures(read):
     pictures = [link for link in read.links if link.startswith("data:")]
-    assert len(pictures) == 11
+    assert len(pictures) == 12
     for link in pictures:
         image = Image.open(io.BytesIO(base64.b64decode(link.partition(",")[2])))
         assert np.asarray(image.convert("L")).std() > 5
@@ -90,9 +91,19 @@ def test_tables_are_those_of_the_functions(read, fit, cells):
     by = dict(groupby="label", sample_key="sample")
     programs = ldvae.population_programs(fit, cells, kind="specific", **by)
     assert programs["called"].any()
-    for _, fact in programs.iterrows():
+    for _, fact in programs[programs["program"] != "rest"].iterrows():
         row = [fact["population"], fact["program"], "yes" if fact["called"] else "no"]
         assert any(found[:3] == row and f"{fact['padj']:.3g}" in found for found in read.rows)
+    found = ldvae.get_program_map(fit, cells, **by)
+    varies = found[found["padj"] < 0.05]
+    assert 0 < len(varies) < len(found)
+    assert [row for row in read.rows if len(row) == 8 and row[0] in set(found["program"])] == [
+        [
+            fact["program"], fact["population"], "yes" if fact["active"] else "no",
+            *(f"{fact[c]:.3g}" for c in ("variance", "std", "share", "padj")), str(fact["n_genes"]),
+        ]
+        for _, fact in varies.iterrows()
+    ]  # fmt: skip
     between = ldvae.population_loadings(fit, cells, kind="between", **by)
     top = ldvae.top_genes(between[between["lfsr"] < 0.05], n=3)
     shown = [row for row in read.rows if len(row) == 5 and row[1] in set(fit.genes)]
@@ -103,6 +114,29 @@ def test_tables_are_those_of_the_functions(read, fit, cells):
     genes = [row for row in read.rows if len(row) == 10 and row[1] == "rest"]
     called = de[de["is_de"]].groupby("group1").size().clip(upper=3)
     assert pd.Series([row[0] for row in genes]).value_counts().to_dict() == called.to_dict()
+
+
+def test_what_is_left_of_a_population_is_no_row_but_a_population_without_a_program_is_named():
+    facts = dict(kind="within", variance=1.0, share=0.2, ratio_to_reference=np.nan, n_cells=40, n_genes=0, padj=0.5)
+    texts = dict(reference_population="", like_population="", top_up="", top_down="")
+    numbers = dict(like_cosine=np.nan, share_of_samples=np.nan, pval=0.5, called=False)
+    programs = pd.DataFrame(
+        [
+            dict(population="A", program="program_1", reason="", **facts, **texts, **(numbers | {"called": True})),
+            dict(population="A", program="rest", reason="does not vary", **facts, **texts, **numbers),
+            dict(population="B", program="rest", reason="too few cells", **facts, **texts, **numbers),
+            dict(population="C", program="rest", reason="does not vary", **facts, **texts, **numbers),
+            dict(population="D", program="rest", reason="too few cells", **facts, **texts, **numbers),
+        ]
+    )
+    shown = Reader("".join(answers._named_programs(programs)))
+    assert shown.rows == [
+        ["population", "program", "called", "share", "padj", "n_cells", "n_genes", "top_up", "top_down"],
+        ["A", "program_1", "yes", "0.2", "0.5", "40", "0", "", ""],
+    ]
+    said = "".join(answers._named_programs(programs))
+    assert "<p>No program in B, D: too few cells.</p><p>No program in C: does not vary.</p>" in said
+    assert answers._named_programs(programs.iloc[1:2]) == ["<p>No rows.</p>", "<p>No program in A: does not vary.</p>"]
 
 
 def test_a_comparison_comes_with_the_factors_behind_it(written, volcanoes, fit, cells):

@@ -15,14 +15,20 @@ from ..fit.questions import get_factors, get_loadings, top_genes
 from ..fit.record import Fit
 from ..plots.comparisons import MAX_COMPARISONS, plot_association, plot_differential_expression
 from ..plots.fits import plot_loadings
+from ..plots.program_map import plot_program_map
 from ..plots.programs import plot_programs
-from ..programs.questions import get_program_scores, population_loadings, population_programs
+from ..programs.program import REST
+from ..programs.questions import get_program_map, get_program_scores, population_loadings, population_programs
 from ..tables import LEVEL
 from .page import Section, paragraph, picture, table
 
 __all__ = ["Asked", "answers"]
 
-_PROGRAM = ["population", "program", "called", "share", "ratio_to_reference", "padj", "n_cells", "n_genes"]
+_PROGRAM = [
+    "population", "program", "called", "reason", "share", "ratio_to_reference", "reference_population",
+    "like_population", "like_cosine", "share_of_samples", "padj", "n_cells", "n_genes",
+]  # fmt: skip
+_MAP = ["program", "population", "active", "variance", "std", "share", "padj", "n_genes"]
 _CHANGE = [
     "group1", "group2", "gene", "lfc_mean", "lfc_lower", "lfc_upper", "proba_de", "lfsr", "raw_mean1", "raw_mean2",
 ]  # fmt: skip
@@ -82,13 +88,22 @@ def answers(asked: Asked) -> list[Section]:
             "What varies inside each population",
             "Programs that vary from cell to cell, shared ones included, measured on cells that did not teach them. "
             "The two ends of a program are told apart by sign only. A program that is not called may still exist: "
-            "a few hundred cells and five genes are needed to see one.",
+            "a few hundred cells and five genes are needed to see one. With a large `like_cosine` it moves genes as "
+            "going to `like_population` would: a continuum, or wrong labels, doublets, ambient RNA.",
             _answer(_inside, asked, "within"),
+        ),
+        Section(
+            "Where each program varies",
+            "A program has one name in all populations. Its variance in a population is freed from counting noise, and "
+            "measured with loadings that other cells taught; active is where it is called. The table leaves out where "
+            "it does not vary for sure, which is no proof that it does not.",
+            _answer(_map, asked),
         ),
         Section(
             "What varies in one population only",
             "Programs that vary here and, with less than half of the variance, in any other population. Trust those "
-            "that are called; the others are listed with what was found.",
+            "that are called; the others are listed with the reason. The ratio is that of the variances here and in "
+            "the reference population, where it varies most otherwise.",
             _answer(_inside, asked, "specific"),
         ),
         Section(
@@ -137,12 +152,26 @@ def _inside(asked: Asked, kind: str) -> list[str]:
     where: dict[str, Any] = {}
     if kind == "specific" and asked.embedding is not None and programs["called"].any():
         where = {"scores": asked.programs(get_program_scores, kind), "embedding": asked.embedding}
-    columns = [c for c in _PROGRAM if not programs[c].isna().all()]
     return [
-        table(programs[[*columns, "top_up", "top_down"]]),
+        *_named_programs(programs),
         picture(plot_programs(loadings, programs, **where), f"Genes of each program ({kind}), with 95 % intervals"),
         table(_strongest(loadings, asked.n_genes)),
     ]
+
+
+def _named_programs(programs: pd.DataFrame) -> list[str]:
+    """The programs, without what is left of a population beyond them; and the populations without any."""
+    named = programs[programs["program"] != REST]
+    columns = [c for c in _PROGRAM if not (named[c].isna() | (named[c] == "")).all()]
+    without = programs[~programs["population"].isin(named["population"])].groupby("reason", sort=False)["population"]
+    said = [f"No program in {', '.join(names.unique())}: {reason}." for reason, names in without]
+    return [table(named[[*columns, "top_up", "top_down"]]), *map(paragraph, said)]
+
+
+def _map(asked: Asked) -> list[str]:
+    found = get_program_map(asked.fit, asked.adata, groupby=asked.groupby, sample_key=asked.sample_key, seed=asked.seed)
+    drawn = picture(plot_program_map(found), "Programs and the populations in which they vary, a dot each")
+    return [drawn, table(found.loc[found["padj"] < LEVEL, _MAP])]
 
 
 def _strongest(loadings: pd.DataFrame, n: int) -> pd.DataFrame:
