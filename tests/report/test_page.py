@@ -16,6 +16,11 @@ def test_tables_show_numbers_shortly_and_missing_ones_as_a_dash():
     assert table(frame[:0]) == "<p>No rows.</p>"
 
 
+def test_long_texts_have_room_so_that_rows_are_not_tall():
+    frame = pd.DataFrame({"x": [1.0], "population": ["B"], "top_up": ["CD79A, MS4A1, CD74, HLA-DRA"]})
+    assert '<td class="n">1</td><td>B</td><td class="w">CD79A,' in table(frame)
+
+
 def test_titles_are_escaped():
     text = page("<i>", "a & b", [Section("<u>", "<s>", [])])
     assert {"i", "u", "s"}.isdisjoint(Reader(text).tags) and "a &amp; b" in text

@@ -117,24 +117,23 @@ def test_tables_are_those_of_the_functions(read, fit, cells):
 
 
 def test_what_is_left_of_a_population_is_no_row_but_a_population_without_a_program_is_named():
-    facts = dict(kind="within", variance=1.0, share=0.2, ratio_to_reference=np.nan, n_cells=40, n_genes=0, padj=0.5)
-    texts = dict(reference_population="", like_population="", top_up="", top_down="")
-    numbers = dict(like_cosine=np.nan, share_of_samples=np.nan, pval=0.5, called=False)
+    numbers = dict(share=0.2, ratio_to_reference=np.nan, share_of_samples=np.nan, padj=0.5, n_genes=0)
+    nothing = dict(called=False, like_population="", like_cosine=np.nan, top_up="", top_down="", **numbers)
+    something = nothing | dict(called=True, like_population="B", like_cosine=0.126, top_up="G1, G2")
     programs = pd.DataFrame(
         [
-            dict(population="A", program="program_1", reason="", **facts, **texts, **(numbers | {"called": True})),
-            dict(population="A", program="rest", reason="does not vary", **facts, **texts, **numbers),
-            dict(population="B", program="rest", reason="too few cells", **facts, **texts, **numbers),
-            dict(population="C", program="rest", reason="does not vary", **facts, **texts, **numbers),
-            dict(population="D", program="rest", reason="too few cells", **facts, **texts, **numbers),
+            dict(population="A", program="program_1", reason="", **something),
+            dict(population="A", program="rest", reason="does not vary", **nothing),
+            dict(population="B", program="rest", reason="too few cells", **nothing),
+            dict(population="C", program="rest", reason="does not vary", **nothing),
+            dict(population="D", program="rest", reason="too few cells", **nothing),
         ]
     )
-    shown = Reader("".join(answers._named_programs(programs)))
-    assert shown.rows == [
-        ["population", "program", "called", "share", "padj", "n_cells", "n_genes", "top_up", "top_down"],
-        ["A", "program_1", "yes", "0.2", "0.5", "40", "0", "", ""],
-    ]
     said = "".join(answers._named_programs(programs))
+    assert Reader(said).rows == [
+        ["population", "program", "called", "top_up", "share", "padj", "n_genes", "like"],
+        ["A", "program_1", "yes", "G1, G2", "0.2", "0.5", "0", "B (0.13)"],
+    ]
     assert "<p>No program in B, D: too few cells.</p><p>No program in C: does not vary.</p>" in said
     assert answers._named_programs(programs.iloc[1:2]) == ["<p>No rows.</p>", "<p>No program in A: does not vary.</p>"]
 

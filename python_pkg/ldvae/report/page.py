@@ -44,7 +44,8 @@ def table(frame: pd.DataFrame) -> str:
         return paragraph("No rows.")
     head = "".join(f"<th><button type=button>{escape(str(c))}</button></th>" for c in frame.columns)
     numeric = [pd.api.types.is_numeric_dtype(t) and not pd.api.types.is_bool_dtype(t) for t in frame.dtypes]
-    kinds = [' class="n"' if number else "" for number in numeric]
+    wide = [max(len(str(value)) for value in frame[c]) > 20 for c in frame]
+    kinds = [' class="n"' if number else ' class="w"' * long for number, long in zip(numeric, wide, strict=True)]
     rows = (
         "<tr>" + "".join(f"<td{k}>{_cell(v)}</td>" for k, v in zip(kinds, row, strict=True)) + "</tr>"
         for row in frame.itertuples(index=False, name=None)
@@ -93,7 +94,8 @@ th button { all: unset; cursor: pointer; padding: .3rem .55rem; font-weight: 600
 th button:focus-visible { outline: 2px solid #0072b2; }
 th[aria-sort=ascending] button::after { content: " ▲"; } th[aria-sort=descending] button::after { content: " ▼"; }
 td { padding: .2rem .55rem; border-top: 1px solid #eef1f4; vertical-align: top; min-width: 3rem; }
-td { overflow-wrap: anywhere; }
+td { overflow-wrap: break-word; max-width: 20rem; }
+td.w { min-width: 9rem; }
 td.n { font-variant-numeric: tabular-nums; white-space: nowrap; }
 input { font: inherit; padding: .2rem .5rem; margin-bottom: .4rem; width: 16rem; max-width: 100%; }
 @media print { nav, input { display: none; } .table div { max-height: none; } }

@@ -25,8 +25,8 @@ from .page import Section, paragraph, picture, table
 __all__ = ["Asked", "answers"]
 
 _PROGRAM = [
-    "population", "program", "called", "reason", "share", "ratio_to_reference", "reference_population",
-    "like_population", "like_cosine", "share_of_samples", "padj", "n_cells", "n_genes",
+    "population", "program", "called", "reason", "top_up", "top_down", "share", "ratio_to_reference", "padj", "n_genes",
+    "like", "share_of_samples",
 ]  # fmt: skip
 _MAP = ["program", "population", "active", "variance", "std", "share", "padj", "n_genes"]
 _CHANGE = [
@@ -88,8 +88,8 @@ def answers(asked: Asked) -> list[Section]:
             "What varies inside each population",
             "Programs that vary from cell to cell, shared ones included, measured on cells that did not teach them. "
             "The two ends of a program are told apart by sign only. A program that is not called may still exist: "
-            "a few hundred cells and five genes are needed to see one. With a large `like_cosine` it moves genes as "
-            "going to `like_population` would: a continuum, or wrong labels, doublets, ambient RNA.",
+            "a few hundred cells and five genes are needed to see one. Like a population, with a cosine of 0.2 or "
+            "more, are cells on the way to it, or wrong labels, doublets, ambient RNA.",
             _answer(_inside, asked, "within"),
         ),
         Section(
@@ -102,8 +102,8 @@ def answers(asked: Asked) -> list[Section]:
         Section(
             "What varies in one population only",
             "Programs that vary here and, with less than half of the variance, in any other population. Trust those "
-            "that are called; the others are listed with the reason. The ratio is that of the variances here and in "
-            "the reference population, where it varies most otherwise.",
+            "that are called; the others are listed with the reason. The ratio is that of the variances here and "
+            "where it varies most otherwise.",
             _answer(_inside, asked, "specific"),
         ),
         Section(
@@ -161,11 +161,13 @@ def _inside(asked: Asked, kind: str) -> list[str]:
 
 def _named_programs(programs: pd.DataFrame) -> list[str]:
     """The programs, without what is left of a population beyond them; and the populations without any."""
+    pairs = zip(programs["like_population"], programs["like_cosine"], strict=True)
+    programs = programs.assign(like=[f"{name} ({cosine:.2f})" if name else "" for name, cosine in pairs])
     named = programs[programs["program"] != REST]
     columns = [c for c in _PROGRAM if not (named[c].isna() | (named[c] == "")).all()]
     without = programs[~programs["population"].isin(named["population"])].groupby("reason", sort=False)["population"]
     said = [f"No program in {', '.join(names.unique())}: {reason}." for reason, names in without]
-    return [table(named[[*columns, "top_up", "top_down"]]), *map(paragraph, said)]
+    return [table(named[columns]), *map(paragraph, said)]
 
 
 def _map(asked: Asked) -> list[str]:
