@@ -55,9 +55,9 @@ def permuted(folder: Path, name: str, seed: int, genes: str = "scanpy", every: i
     return [*rows, Row("programs, permuted", "any called", setting, "ldvae", seed, float(own["called"].any()))]
 
 
-def halved(a: ad.AnnData, sample: str | None = None) -> np.ndarray:
+def halved(a: ad.AnnData, seed: int, sample: str | None = None) -> np.ndarray:
     """A random half of the cells of each population, or the cells of a random half of the samples."""
-    rng, half = np.random.default_rng(5), np.zeros(a.n_obs, bool)
+    rng, half = np.random.default_rng(seed), np.zeros(a.n_obs, bool)
     if sample is not None:
         names = np.unique(a.obs[sample].astype(str))
         return a.obs[sample].astype(str).isin(rng.permutation(names)[: len(names) // 2]).to_numpy()
@@ -68,10 +68,16 @@ def halved(a: ad.AnnData, sample: str | None = None) -> np.ndarray:
     return half
 
 
-def halves(folder: Path, name: str, sample: str | None = None) -> list[Row]:
-    """Programs of one half of the cells: do they vary in the other, with the same genes, and does it find them too?"""
+def halves(folder: Path, name: str, seed: int, sample: str | None = None) -> list[Row]:
+    """Programs of one half of the cells: do they vary in the other, with the same genes, and does it find them too?
+
+    Of a population 1,000 cells at most.
+    """
     a = read(folder, name)
-    first = halved(a, sample)
+    rng = np.random.default_rng(seed)
+    own = a.obs.groupby("cell_type", observed=True).indices.values()
+    a = a[np.sort(np.concatenate([rng.permutation(rows)[:1000] for rows in own]))].copy()
+    first = halved(a, seed, sample)
     parts = [a[first].copy(), a[~first].copy()]
     fits = [fitted(p, 0) for p in parts]
     found = [within(f, p, 0)[1] for f, p in zip(fits, parts, strict=True)]
@@ -80,22 +86,24 @@ def halves(folder: Path, name: str, sample: str | None = None) -> list[Row]:
     setting = name + ("" if sample is None else f", split by {sample}")
 
     def row(measure: str, values: list[float], method: str = "ldvae") -> Row:
-        return Row("programs, halves", measure, setting, method, 0, float(np.median(values)) if values else 0.0)
+        return Row(
+            "programs, halves", measure, setting, method, seed, float(np.median(values)) if values else 0.0, len(values)
+        )
 
     best = [r for own, other in permutations(found) for r in matches(own, other)]
     rows = [
         row("median best |r|", best),
-        Row("programs, halves", "called", setting, "ldvae", 0, len(best)),
-        Row("programs, halves", "called with |r| >= .5", setting, "ldvae", 0, float(np.sum(np.array(best) >= 0.5))),
+        Row("programs, halves", "called", setting, "ldvae", seed, len(best)),
+        Row("programs, halves", "called with |r| >= .5", setting, "ldvae", seed, float(np.sum(np.array(best) >= 0.5))),
     ]
     for what, tables in again.items():
         back = np.array(matches(found[0], tables))
         measure = f"back with other {what}, |r| >= .8"
-        rows.append(share("programs, halves", measure, setting, "ldvae", 0, (back >= 0.8).sum(), len(back)))
+        rows.append(share("programs, halves", measure, setting, "ldvae", seed, (back >= 0.8).sum(), len(back)))
     for method in ("PCA", "NMF"):
         peer = [components(p, method) for p in parts]
         rows.append(row("median best |r|", [r for own, o in permutations(peer) for r in matches(own, o)], method))
-    return rows + _unseen(setting, [(found[i], fits[i], parts[1 - i]) for i in (0, 1)])
+    return rows + _unseen(setting, seed, [(found[i], fits[i], parts[1 - i]) for i in (0, 1)])
 
 
 def matches(own: Tables, other: Tables) -> list[float]:
@@ -122,12 +130,16 @@ def components(a: ad.AnnData, method: str, n: int = 3) -> Tables:
         x = a[rows][:, genes].X.toarray()
         y = np.log1p(1e4 * x / np.maximum(x.sum(1, keepdims=True), 1))
         model = PCA(n, random_state=0) if method == "PCA" else NMF(n, init="nndsvda", max_iter=500, random_state=0)
-        for k, loading in enumerate(model.fit(y).components_):
+        loadings = model.fit(y).components_
+        if method == "NMF":  # all its factors have the mean expression, which agrees between any two
+            mean = np.column_stack([np.ones(y.shape[1]), y.mean(0)])
+            loadings = loadings - (mean @ np.linalg.lstsq(mean, loadings.T, rcond=None)[0]).T
+        for k, loading in enumerate(loadings):
             out[str(population), str(k)] = pd.DataFrame({"loading": loading}, index=genes)
     return out
 
 
-def _unseen(setting: str, asked: list[tuple[Tables, ldvae.Fit, ad.AnnData]]) -> list[Row]:
+def _unseen(setting: str, seed: int, asked: list[tuple[Tables, ldvae.Fit, ad.AnnData]]) -> list[Row]:
     """Sure genes and their programs in cells of which nothing was learnt."""
     parts, vary, called = [], 0, 0
     for found, fit, a in asked:
@@ -149,16 +161,16 @@ def _unseen(setting: str, asked: list[tuple[Tables, ldvae.Fit, ad.AnnData]]) -> 
                 parts.append(
                     np.c_[fitted_here.centred(k)[sure], fitted_here.se[sure, k], loading[sure, k], counts[sure]]
                 )
-    rows = [share("programs, unseen cells", "vary together", setting, "ldvae", 0, vary, called)]
+    rows = [share("programs, unseen cells", "vary together", setting, "ldvae", seed, vary, called)]
     slope, error, loading, counts = np.concatenate(parts).T if parts else np.zeros((4, 0))
     for low, high in BINS:
         own = (counts >= low) & (counts < high)
         weight = loading[own] / error[own] ** 2
         ratio = float((weight * slope[own]).sum() / max((weight * loading[own]).sum(), 1e-300))
         where = f"{setting}, counts {low:g} to {high:g}"
-        rows.append(Row("programs, unseen cells", "replicate at", where, "ldvae", 0, ratio, float(own.sum())))
+        rows.append(Row("programs, unseen cells", "replicate at", where, "ldvae", seed, ratio, float(own.sum())))
     against = slope * np.sign(loading) < -1.96 * error
-    return [*rows, share("programs, unseen cells", "opposite", setting, "ldvae", 0, against.sum(), len(against))]
+    return [*rows, share("programs, unseen cells", "opposite", setting, "ldvae", seed, against.sum(), len(against))]
 
 
 KNOWN = {

@@ -158,7 +158,7 @@ def _catalogue(rows: pd.DataFrame, line: Callable[..., None]) -> None:
         match = own[own["measure"] == "median best |r|"]
         line(f"the other half of the cells, {name}: median best |r| of a program", match, 0.75)
         for method, peer in part[part["method"] != "ldvae"].groupby("method"):
-            line(f"the same, {method} of each population as bound", match, round(float(peer["value"].iloc[0]), 3))
+            line(f"the same, {method} of each population as bound", match, round(float(pooled(peer)["value"]), 3))
         for measure in own["measure"].unique():
             if measure.startswith("back"):
                 line(f"{name}: {measure}", own[own["measure"] == measure], 0.95)

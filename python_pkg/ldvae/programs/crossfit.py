@@ -7,17 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..stats.shrinkage import ash
-from ..tables import LEVEL
+from ..tables import GENES, LEVEL
 from .activities import as_tensor
 from .evidence import VarianceTest
 from .local import Local
+from .program import EXCESS
 
-__all__ = ["HALVINGS", "CrossFit", "cross_fit", "halves_of", "measured", "seeds_of", "tested"]
+__all__ = ["HALVINGS", "CrossFit", "convincing", "cross_fit", "halves_of", "measured", "seeds_of", "tested"]
 
 HALVINGS = 3  # of a population's cells; one alone makes the numbers of weak programs those of its seed (validity)
-
-_HOPELESS = 0.1  # p-value of the first halving
-_FEW = 3  # sure genes of the first halving; a call needs more, of all
 
 
 @dataclass(frozen=True)
@@ -58,11 +56,16 @@ def cross_fit(local: Local, before: np.ndarray, seed: int) -> CrossFit:
     fits = [half.associate(loading) for half, loading in others]
     slope, variance = _together([(fit.centred(0), fit.se[:, 0]) for fit in fits])
     std, learnt = np.sqrt(variance), None
-    if test.pvalue < _HOPELESS and (ash(slope, std).lfsr < LEVEL).sum() >= _FEW:
+    if convincing(slope, std, test):
         more = [_taught(local, known, s) for s, known in list(zip(seeds_of(seed), before, strict=True))[1:]]
         learnt = np.stack([own, *more])
         learnt = learnt * np.where(learnt @ own[0] < 0, -1.0, 1.0)[..., None]
     return CrossFit(slope, std, test, learnt)
+
+
+def convincing(slope: np.ndarray, std: np.ndarray, test: VarianceTest) -> bool:
+    """Whether it varies for sure, by enough, with enough sure genes."""
+    return test.pvalue < LEVEL and test.excess >= EXCESS and bool((ash(slope, std).lfsr < LEVEL).sum() >= GENES)
 
 
 def _taught(local: Local, known: np.ndarray, seed: int) -> np.ndarray:

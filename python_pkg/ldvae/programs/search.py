@@ -8,11 +8,10 @@ import numpy as np
 
 from ..stats.rotations import varimax
 from ..stats.shrinkage import ash
-from ..tables import GENES, LEVEL
-from .crossfit import HALVINGS, CrossFit, cross_fit, measured, tested
+from .crossfit import HALVINGS, CrossFit, convincing, cross_fit, measured, tested
 from .evidence import VarianceTest
 from .local import Local
-from .program import EXCESS, heavier_tail
+from .program import heavier_tail
 
 __all__ = ["Columns", "search", "shrunk"]
 
@@ -38,13 +37,7 @@ class Columns:
 
     def sound(self) -> list[int]:
         """Those that vary for sure, by enough, with enough sure genes."""
-        return [
-            k
-            for k, test in enumerate(self.tests)
-            if test.pvalue < LEVEL
-            and test.excess >= EXCESS
-            and (ash(self.slope[:, k], self.std[:, k]).lfsr < LEVEL).sum() >= GENES
-        ]
+        return [k for k, test in enumerate(self.tests) if convincing(self.slope[:, k], self.std[:, k], test)]
 
 
 def search(local: Local, most: int, seed: int) -> Columns:
