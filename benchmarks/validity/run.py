@@ -1,7 +1,7 @@
 """Run everything and write rows.csv, table.md and figure.png: `make validity`, or with --quick the part that CI runs.
 
-Every task is one data set with its fits; tasks run in processes of one thread each (two, or --processes). Which choices saw
-reported data is in the README beside this file.
+Every task is one data set with its fits; tasks run in processes of one thread each (two, or --processes). Which choices
+saw reported data is in the README beside this file.
 """
 
 from __future__ import annotations

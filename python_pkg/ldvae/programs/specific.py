@@ -58,10 +58,10 @@ def _elsewhere(
 
 
 def _learnt(own: Population, program: Program) -> list[np.ndarray]:
-    """The loadings that the halves taught, on all genes."""
+    """Loadings that one half of each halving taught, on all genes."""
     if program.learnt is None:
         return [program.loading]
-    return [own.spread(v, len(program.loading), 0.0) for v in program.learnt.reshape(-1, len(own.genes))]
+    return [own.spread(v, len(program.loading), 0.0) for v in program.learnt[:, 0]]
 
 
 def _compared(here: tuple[float, float], others: dict[str, tuple[float, float]]) -> tuple[float, float, str]:
