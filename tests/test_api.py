@@ -42,13 +42,13 @@ SIGNATURES = {
     "get_loadings": "(fit, *, inactive=False)",
     "get_loadings_uncertainty": "(fit)",
     "get_factors": "(fit)",
-    "population_loadings": "(fit, adata, *, groupby, kind='specific', reference=None, sample_key=None, n_programs=3, "
+    "population_loadings": "(fit, adata, *, groupby, kind='specific', reference=None, sample_key=None, n_programs=5, "
     "seed=0)",
-    "population_programs": "(fit, adata, *, groupby, kind='specific', reference=None, sample_key=None, n_programs=3, "
+    "population_programs": "(fit, adata, *, groupby, kind='specific', reference=None, sample_key=None, n_programs=5, "
     "seed=0)",
-    "get_program_scores": "(fit, adata, *, groupby, kind='specific', reference=None, sample_key=None, n_programs=3, "
+    "get_program_scores": "(fit, adata, *, groupby, kind='specific', reference=None, sample_key=None, n_programs=5, "
     "seed=0)",
-    "get_program_map": "(fit, adata, *, groupby, sample_key=None, n_programs=3, seed=0)",
+    "get_program_map": "(fit, adata, *, groupby, sample_key=None, n_programs=5, seed=0)",
     "differential_expression": "(fit, adata, *, groupby=None, group1=None, group2=None, cells1=None, cells2=None, "
     "estimand='mean', sample_key=None, within=None, delta=0.25, batch_correction=True, fdr_target=0.05, "
     "n_samples=5000, seed=0)",

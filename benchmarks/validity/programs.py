@@ -21,18 +21,19 @@ from ldvae.counts.labels import read_labels
 from ldvae.fit.posterior import read_data
 from ldvae.programs.setting import MIN_CELLS, prepare
 
-MOST = 5  # programs a population
 Tables = dict[tuple[str, str], pd.DataFrame]
 
 
 def fitted(a: ad.AnnData, seed: int) -> ldvae.Fit:
-    """Programs need positions, not factors."""
-    return ldvae.fit_ldvae(a, genes="hv", seed=seed, progress=False, device="cpu", measure_factors=False)
+    """Programs need positions, not factors. Batches are registered where they are no condition."""
+    batch = "batch" if "batch" in a.obs and "label_source" in a.obs else None
+    settings = {"genes": "hv", "batch_key": batch, "progress": False, "device": "cpu", "measure_factors": False}
+    return ldvae.fit_ldvae(a, seed=seed, **settings)
 
 
 def within(fit: ldvae.Fit, a: ad.AnnData, seed: int, key: str = "cell_type") -> tuple[pd.DataFrame, Tables]:
     """Every program that was tested, and the genes of the called ones by population and name."""
-    ask = {"groupby": key, "kind": "within", "n_programs": MOST, "seed": seed}
+    ask = {"groupby": key, "kind": "within", "seed": seed}
     loadings = ldvae.population_loadings(fit, a, **ask)
     found = {where: part.set_index("gene") for where, part in loadings.groupby(["population", "program"])}
     return ldvae.population_programs(fit, a, **ask), found

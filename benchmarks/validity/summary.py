@@ -180,7 +180,7 @@ def _catalogue(rows: pd.DataFrame, line: Callable[..., None]) -> None:
         cover = part[part["measure"] == "coverage, called genes"]
         line(f"{what} activity: coverage of called genes", cover, 0.9)
         line(f"{what} activity: false discoveries", part[part["measure"] == "false discoveries"], high=0.05)
-    one = select(rows, "programs", "shared program by its name")
+    one = select(rows[~rows["setting"].str.contains("rewired")], "programs", "shared program by its name")
     line("a program of all populations: share of them in which it has the same name", one, 0.99)
 
 

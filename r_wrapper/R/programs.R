@@ -55,20 +55,20 @@
 #' }
 #' @export
 population_loadings <- function(fit, x, groupby, kind = "specific", reference = NULL, sample_key = NULL,
-                                n_programs = 3, seed = 0, cell_data = NULL) {
+                                n_programs = 5, seed = 0, cell_data = NULL) {
   ask("population_loadings", as.list(environment()))
 }
 
 #' @rdname population_loadings
 #' @export
 population_programs <- function(fit, x, groupby, kind = "specific", reference = NULL, sample_key = NULL,
-                                n_programs = 3, seed = 0, cell_data = NULL) {
+                                n_programs = 5, seed = 0, cell_data = NULL) {
   ask("population_programs", as.list(environment()))
 }
 
 #' @rdname population_loadings
 #' @export
 get_program_scores <- function(fit, x, groupby, kind = "specific", reference = NULL, sample_key = NULL,
-                               n_programs = 3, seed = 0, cell_data = NULL) {
+                               n_programs = 5, seed = 0, cell_data = NULL) {
   ask("get_program_scores", as.list(environment()))
 }

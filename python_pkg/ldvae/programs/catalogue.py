@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
+from ..checks import shown, warn
 from .agreement import Slope, agreement, pool, signal
 from .population import Population
 from .search import Columns, search
@@ -52,6 +53,9 @@ def catalogue(populations: list[Population], most: int, n_genes: int, seed: int)
     """What each population's counts say, at most `most` programs in each, and what several of them have in common."""
     bar = tqdm(populations, "programs", leave=False, disable=None if sys.stderr else True)
     columns = [search(p.local, most, seed) for p in bar]
+    full = [p.name for p, own in zip(populations, columns, strict=True) if own.last is None]
+    if full:
+        warn(f"All {most} programs were found in {shown(full)}, which may have more: set `n_programs` higher.")
     found = Catalogue(columns, [], populations, n_genes)
     at = [(i, k) for i, own in enumerate(columns) for k in own.sound()]
     slopes = [found.slope(*where) for where in at]

@@ -25,7 +25,7 @@ def population_loadings(
     kind: str = "specific",
     reference: Any = None,
     sample_key: str | None = None,
-    n_programs: int = 3,
+    n_programs: int = 5,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Loadings of each population: which genes make what it has of its own.
@@ -98,7 +98,7 @@ def population_programs(
     kind: str = "specific",
     reference: Any = None,
     sample_key: str | None = None,
-    n_programs: int = 3,
+    n_programs: int = 5,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Programs of each population, one row each: how strong, how sure, which genes.
@@ -145,7 +145,7 @@ def get_program_scores(
     kind: str = "specific",
     reference: Any = None,
     sample_key: str | None = None,
-    n_programs: int = 3,
+    n_programs: int = 5,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Activity of each called program in each cell.
@@ -177,7 +177,7 @@ def get_program_map(
     *,
     groupby: str,
     sample_key: str | None = None,
-    n_programs: int = 3,
+    n_programs: int = 5,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Where each program varies: one row per program and population.

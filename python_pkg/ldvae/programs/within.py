@@ -20,6 +20,8 @@ from .search import search, shrunk
 
 __all__ = ["within_programs"]
 
+_OPEN = 0.03  # of a loading: what the standard deviation of the activity leaves open (validity: programs)
+
 
 def within_programs(found: Catalogue, seed: int) -> list[Program]:
     """Programs of each population, and those that were tested there and are none.
@@ -131,12 +133,13 @@ def _program(
     found: Catalogue, p: Population, name: str, slope: Slope, test: VarianceTest, learnt: np.ndarray | None = None
 ) -> Program:
     posterior = ash(slope[0], np.sqrt(slope[1]))
+    std = np.hypot(posterior.std, _OPEN * posterior.mean)
     return Program(
         population=p.name,
         kind="within",
         name=name,
         loading=posterior.mean,
-        std=posterior.std,
+        std=std,
         lfsr=posterior.lfsr,
         tested=p.spread(np.ones(len(p.genes)), found.n_genes, 0.0) > 0,
         pvalue=test.pvalue,
