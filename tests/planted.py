@@ -11,7 +11,6 @@ from ldvae import fit_ldvae, simulate_counts
 from ldvae.programs.local import Local
 from ldvae.programs.population import Population
 from ldvae.programs.setting import Setting
-from ldvae.programs.shared import Shared
 
 
 def simulate_groups(seed, groups, n_genes=400, library=700, batch=None, own=None):
@@ -69,14 +68,18 @@ def r_with(table, planted, population, program):
     return abs(np.corrcoef(rows["loading"], planted[genes])[0, 1])
 
 
-def population(seed, name, loadings, n=250, library=800.0):
+def population(seed, name, loadings, n=250, library=800.0, shift=0.0, samples=None):
+    """A population and its local model, with programs (genes × q) and a shift of log expression (genes or cells × genes).
+
+    Activities are standard normal; `np.random.default_rng(seed).normal(size=(n, q))` are those of this seed.
+    """
     rng = np.random.default_rng(seed)
     activity = rng.normal(size=(n, loadings.shape[1]))
-    expression = np.exp(np.random.default_rng(0).normal(0, 0.8, len(loadings)) + activity @ loadings.T)
+    expression = np.exp(np.random.default_rng(0).normal(0, 0.8, len(loadings)) + activity @ loadings.T + shift)
     expression *= library * np.exp(rng.normal(0, 0.3, (n, 1))) / expression.sum(1, keepdims=True)
     x = rng.poisson(rng.gamma(4.0, expression / 4.0)).astype(np.float32)
     offset = np.broadcast_to(np.log(x.sum(1, keepdims=True)), x.shape)
-    local = Local.build(x, offset, np.full(len(loadings), 4.0), None)
+    local = Local.build(x, offset, np.full(len(loadings), 4.0), samples)
     return Population(name, np.arange(n), np.arange(len(loadings)), local)
 
 
@@ -88,9 +91,5 @@ def loading(seed, n_genes=200, size=20, positive=False):
     return out
 
 
-def setting(populations, common):
-    n = len(populations)
-    columns = np.zeros((200, 0)) if common is None else common[:, None]
-    q = columns.shape[1]
-    shared = Shared(columns, np.full((200, q), 0.02) * (columns != 0), np.ones((q, n), bool), [columns] * n)
-    return Setting(populations, shared, 0)
+def setting(populations, small=None):
+    return Setting(populations, 200, 0, small or {})

@@ -115,7 +115,7 @@ def main() -> None:
     """Parse, run, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a few data sets; fails if a bound is missed by far")
-    parser.add_argument("--only", nargs="*", help="kinds of tasks, such as programs or nulls")
+    parser.add_argument("--only", nargs="*", help="tasks whose names start so, such as programs or 'catalogue, halves'")
     parser.add_argument("--processes", type=int, default=2, help="of one thread each")
     parser.add_argument("--resume", action="store_true", help="keep the rows that are there, and do the other tasks")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
@@ -127,7 +127,7 @@ def main() -> None:
     if not scvi and not arguments.quick:
         print("scvi-tools is not installed: without it.")
     todo = tasks(arguments.quick, Path(folder) if folder else None, scvi)
-    todo = [t for t in todo if not arguments.only or t[0] in arguments.only]
+    todo = [t for t in todo if not arguments.only or label(t).startswith(tuple(arguments.only))]
     arguments.out.mkdir(parents=True, exist_ok=True)
     file = arguments.out / "rows.csv"
     known = pd.read_csv(file) if arguments.resume and file.is_file() else table([]).assign(task="", seconds=0.0)
