@@ -4,7 +4,7 @@
   between = "log2 difference from the reference",
   within = "log2 units per SD of the program",
   specific = "log2 units per SD of the program",
-  deviation = "log2 units per SD of the factor, beyond the reference"
+  deviation = "log2 units per SD of the program, beyond the reference"
 )
 
 #' Draw the programs of each population
@@ -26,12 +26,12 @@
 #'   panels (3 with `scores`) suit it.
 #' @examples
 #' loadings <- data.frame(
-#'   population = "B cells", kind = "within", program = "own_1", gene = c("CD79A", "IGHM", "JUN"),
+#'   population = "B cells", kind = "within", program = "program_1", gene = c("CD79A", "IGHM", "JUN"),
 #'   loading = c(1.4, 0.8, -0.9), std = c(0.1, 0.5, 0.2), lfsr = c(1e-9, 0.06, 1e-5),
 #'   rank = c(1, 3, 2)
 #' )
 #' programs <- data.frame(
-#'   population = c("B cells", "NK cells"), kind = "within", program = "own_1",
+#'   population = c("B cells", "NK cells"), kind = "within", program = "program_1",
 #'   called = c(TRUE, FALSE), share = c(0.6, 0.2), padj = c(1e-8, 0.4)
 #' )
 #' if (requireNamespace("ggplot2", quietly = TRUE)) plot_programs(loadings, programs)
@@ -135,4 +135,97 @@ program_panels <- function(rows, called, columns) {
     ggplot2::geom_segment(ggplot2::aes(x = low, xend = high, yend = row), linewidth = 0.4) +
     ggplot2::geom_point(ggplot2::aes(fill = fill), shape = 21, size = 1.4) +
     ggplot2::labs(x = NULL)
+}
+
+#' Draw where each program varies
+#'
+#' A dot per program and population, larger where the program moves the genes by more: its area is the standard
+#' deviation of what the program does there (the square root of `variance`), and there is none where that is no more
+#' than counting noise. A filled dot is an active program. A dark ring varies (`padj` below .05) but is not called a
+#' program there; of a pale ring not even that is sure.
+#'
+#' @param program_map The data.frame of [get_program_map()].
+#' @param populations Names of populations to draw, the columns in this order; all if `NULL` (the first 60, and it says
+#'   so).
+#' @param programs Names of programs to draw, the rows in this order. If `NULL`, those that are active in any of the
+#'   populations: those of most populations first, the others in the order of the columns.
+#' @param n_genes Genes to name of each program, from both of its ends, of the population in which it is active most
+#'   strongly.
+#' @param max_programs Most rows; it says so if there are more.
+#' @return A ggplot; 3.5 inches and .25 per population of width, 1.5 inches and .2 per program of height suit it.
+#' @examples
+#' map <- data.frame(
+#'   program = rep(c("program_1", "program_2"), each = 2), population = c("B cells", "NK cells"),
+#'   variance = c(4, 3, 6, 0.1), padj = c(1e-8, 1e-5, 1e-9, 0.4),
+#'   active = c(TRUE, TRUE, TRUE, FALSE), top_up = c("JUN, FOS", "JUN", "CD27, IGHM", ""), top_down = ""
+#' )
+#' if (requireNamespace("ggplot2", quietly = TRUE)) plot_program_map(map)
+#' @export
+plot_program_map <- function(program_map, populations = NULL, programs = NULL, n_genes = 3, max_programs = 60) {
+  check_table("program_map", program_map,
+    c("program", "population", "variance", "padj", "active", "top_up", "top_down"), "get_program_map", empty = TRUE)
+  check_count("n_genes", n_genes, 0)
+  check_count("max_programs", max_programs, 1)
+  across <- chosen("populations", populations, unique(as.character(program_map$population)))
+  foot <- "Area: square root of the variance, in log2 over all genes; filled: active; dark ring: padj < 0.05"
+  if (length(across) > .most_columns) {
+    foot <- c(foot, sprintf("First %d of %d populations: choose with `populations`.", .most_columns, length(across)))
+    across <- utils::head(across, .most_columns)
+  }
+  map <- program_map[program_map$population %in% across, ]
+  active <- map[map$active %in% TRUE, ]
+  first <- tapply(match(active$population, across), factor(active$program, unique(active$program)), min)
+  number <- tapply(active$program, factor(active$program, names(first)), length)
+  down <- if (is.null(programs)) names(first)[order(-number, first)] else {
+    chosen("programs", programs, unique(as.character(map$program)))
+  }
+  need_package("ggplot2", "Plots")
+  if (!length(down)) {
+    return(ggplot2::ggplot() + ggplot2::theme_void() + ggplot2::annotate("text", 0, 0, size = 3,
+      label = "No program is active in any of these populations."))
+  }
+  if (length(down) > max_programs) {
+    foot <- c(foot, sprintf("First %d of %d programs: choose with `programs` or raise `max_programs`.", max_programs,
+      length(down)))
+    down <- utils::head(down, max_programs)
+  }
+  map <- map[map$program %in% down, ]
+  labels <- vapply(down, function(name) map_label(name, map[map$program == name, ], n_genes), "")
+  dots <- data.frame(
+    x = factor(map$population, across), row = factor(map$program, rev(down)), value = sqrt(pmax(map$variance, 0)),
+    fill = ifelse(map$active %in% TRUE, .blue, "white"),
+    colour = ifelse(map$active %in% TRUE | map$padj < 0.05, .blue, "#C4D5E2")
+  )
+  dots <- dots[which(dots$value > 0), ]
+  ggplot2::ggplot(dots, ggplot2::aes(x, row, size = value, fill = fill, colour = colour)) +
+    ggplot2::geom_point(shape = 21) +
+    ggplot2::scale_x_discrete(drop = FALSE, labels = function(names) shorten(names, 28)) +
+    ggplot2::scale_y_discrete(drop = FALSE, labels = stats::setNames(labels, down)) +
+    ggplot2::scale_size_area(max_size = 6, name = "SD (log2)") +
+    ggplot2::scale_fill_identity() +
+    ggplot2::scale_colour_identity() +
+    ggplot2::labs(x = NULL, y = NULL) +
+    picture_theme() +
+    ggplot2::theme(
+      axis.text.x = ggplot2::element_text(angle = 90, hjust = 1, vjust = 0.5), axis.line = ggplot2::element_blank(),
+      axis.ticks = ggplot2::element_blank(),
+      panel.grid.major = ggplot2::element_line(colour = "#EEEEEE", linewidth = 0.2)
+    ) +
+    caption(foot)
+}
+
+.most_columns <- 60 # populations; more cannot be read on a page
+
+# A program with the strongest genes at both of its ends, where it is active most strongly.
+map_label <- function(name, rows, n) {
+  rows <- rows[rows$top_up != "" | rows$top_down != "", ]
+  label <- shorten(name, 20)
+  if (!nrow(rows) || n == 0) return(label)
+  rows <- rows[order(-(rows$active %in% TRUE), -rows$variance), ][1, ]
+  up <- strsplit(as.character(rows$top_up), ", ", fixed = TRUE)[[1]]
+  down <- strsplit(as.character(rows$top_down), ", ", fixed = TRUE)[[1]]
+  of_up <- min(length(up), max(n - length(down), n - n %/% 2))
+  ends <- list(utils::head(up, of_up), utils::head(down, n - of_up))
+  ends <- vapply(ends, function(genes) paste(shorten(genes, 12), collapse = ", "), "")
+  paste0(trimws(paste(ends, collapse = " / "), whitespace = "[ /]"), "   ", label)
 }

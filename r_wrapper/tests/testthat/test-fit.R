@@ -31,10 +31,10 @@ test_that("top_genes takes the largest of each factor, strongest first", {
   expect_identical(top_genes(loadings, n = 2), data.frame(
     gene = c("b", "c", "d", "b"), factor = c("Z_1", "Z_1", "Z_2", "Z_2"), loading = c(-3, 2, 4, 0.5)
   ))
-  programs <- data.frame(population = "A", program = c("own_2", "own_1", "own_2"), gene = letters[1:3],
+  programs <- data.frame(population = "A", program = c("program_2", "program_1", "program_2"), gene = letters[1:3],
                          loading = c(1, 2, -3))
   expect_identical(top_genes(programs, n = 1)$gene, c("c", "b"))
-  expect_identical(top_genes(programs, n = 10)$program, c("own_2", "own_2", "own_1"))
+  expect_identical(top_genes(programs, n = 10)$program, c("program_2", "program_2", "program_1"))
 })
 
 test_that("top_genes writes gene sets, up and down apart", {
