@@ -5,7 +5,8 @@
 #' treatment, each as a plain table with its uncertainty.
 #'
 #' Start with [fit_ldvae()], then ask: [get_factors()], [get_loadings()] and [top_genes()] for the factors of all
-#' cells; [population_loadings()], [population_programs()] and [get_program_scores()] for the populations;
+#' cells; [population_loadings()], [population_programs()], [get_program_scores()] and [get_program_map()] for the
+#' populations;
 #' [differential_expression()] and [differential_contributions()] for groups; [associate_factors()] for treatments;
 #' [add_ldvae()] to go on in Seurat or with a SingleCellExperiment. Vignettes: `browseVignettes("ldvae")`.
 #'

@@ -19,6 +19,7 @@ CALLS = [
     ("population_programs", "fit, sce", dict(groupby="population", kind="specific", n_programs=2, seed=4)),
     ("population_programs", "fit, sce", dict(groupby="population", kind="between", reference=["P0", "P1"])),
     ("get_program_scores", "fit, sce", dict(groupby="population", kind="within")),
+    ("get_program_map", "fit, sce", dict(groupby="population", n_programs=2, seed=4)),
     ("differential_expression", "fit, sce", dict(groupby="population")),
     ("differential_expression", "fit, sce", dict(groupby="population", group1="P0", group2="P2", delta=0.5)),
     ("differential_expression", "fit, sce", dict(groupby="treatment", group1="treated", sample_key="sample",
