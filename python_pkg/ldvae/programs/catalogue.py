@@ -55,7 +55,7 @@ def catalogue(populations: list[Population], most: int, n_genes: int, seed: int)
     columns = [search(p.local, most, seed) for p in bar]
     full = [p.name for p, own in zip(populations, columns, strict=True) if own.last is None]
     if full:
-        warn(f"All {most} programs were found in {shown(full)}, which may have more: set `n_programs` higher.")
+        warn(f"{shown(full)} may have more programs than the {most} that were looked for: set `n_programs` higher.")
     found = Catalogue(columns, [], populations, n_genes)
     at = [(i, k) for i, own in enumerate(columns) for k in own.sound()]
     slopes = [found.slope(*where) for where in at]
