@@ -12,6 +12,7 @@ from ..tables import GENES, LEVEL
 __all__ = [
     "ALIKE",
     "EXCESS",
+    "RATIO",
     "REST",
     "Program",
     "beside",
@@ -23,6 +24,7 @@ __all__ = [
 ]
 
 REST = "rest"  # name of what is left of a population beyond its programs
+RATIO = 0.5  # a program with more than this share of its variance in another population is not a population's own
 EXCESS = 0.1  # share of the variance along a program that must not be counting noise (validity: nulls, real)
 ALIKE = 0.25  # cosine with a program's loadings: half of the genes may differ, not most
 
@@ -118,7 +120,7 @@ def _reason(program: Program, padj: float) -> str:
     if program.n_genes < least:
         return f"fewer than {GENES} sure genes"
     if program.kind == "specific" and not program.pvalue < LEVEL:
-        return f"varies in {program.reference} too"
+        return f"{'varies' if program.ratio < 1 / RATIO else 'may vary'} in {program.reference} too"
     return "" if padj < LEVEL else "not sure enough among as many tests"
 
 

@@ -11,13 +11,11 @@ from scipy.stats import norm
 from tqdm import tqdm
 
 from .population import Population
-from .program import REST, Program, plausible
+from .program import RATIO, REST, Program, plausible
 from .setting import Setting
 from .strength import variance_here, variances_elsewhere
 
 __all__ = ["specific_programs"]
-
-_RATIO = 0.5  # a program with more than this share of its variance in another population is not a population's own
 
 
 def specific_programs(setting: Setting, within: list[Program], reference: list[str] | None) -> list[Program]:
@@ -67,7 +65,7 @@ def _learnt(own: Population, program: Program) -> list[np.ndarray]:
 def _compared(here: tuple[float, float], others: dict[str, tuple[float, float]]) -> tuple[float, float, str]:
     """Variance here over the largest elsewhere, the p-value of it exceeding 2 everywhere, and where it is largest."""
     value, error = here
-    pvalue = max(norm.sf((_RATIO * value - v) / np.hypot(_RATIO * error, e)) for v, e in others.values())
+    pvalue = max(norm.sf((RATIO * value - v) / np.hypot(RATIO * error, e)) for v, e in others.values())
     where = max(others, key=lambda name: others[name][0])
     largest = others[where][0]
     return value / largest if largest > 0 else float("inf"), float(pvalue), where
