@@ -217,7 +217,7 @@ def biology(folder: Path, name: str) -> list[Row]:
 
 
 SMALL = {"n_cells": 2400, "n_genes": 700, "n_populations": 4, "smallest_share": 0.2}
-FLAGGED = 0.2  # cosine from which a message names a program
+FLAGGED = 0.35  # cosine from which a message names a program
 
 
 def mixtures(seed: int) -> list[Row]:

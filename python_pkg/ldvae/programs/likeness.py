@@ -14,7 +14,7 @@ from .setting import MIN_CELLS, Setting
 
 __all__ = ["compared", "warn_like"]
 
-_LIKE = 0.2  # cosine with the change to another population, from which a program may be a mixture (validity: programs)
+_LIKE = 0.35  # cosine with the change to another population, from which a program may be a mixture (validity: programs)
 
 
 def compared(setting: Setting, programs: list[Program]) -> list[Program]:

@@ -125,7 +125,7 @@ def population_programs(
         * `like_population, like_cosine`: the population towards which the program moves the genes of its cells, and the
           cosine of its loadings with the log fold change to it. A large one means cells on the way to the other
           population, or mixed with it: wrong labels, doublets, ambient RNA, or a real continuum. A message names those
-          that are called with 0.2 or more;
+          that are called with 0.35 or more;
         * `share_of_samples`: part of the samples with 30 cells of the population in which it varies (p-value below
           0.05); NaN without `sample_key`;
         * `pval`: that genes vary together on cells that did not teach the program ("within"), also that no other
