@@ -69,9 +69,10 @@ def r_with(table, planted, population, program):
 
 
 def population(seed, name, loadings, n=250, library=800.0, shift=0.0, samples=None):
-    """A population and its local model, with programs (genes × q) and a shift of log expression (genes or cells × genes).
+    """A population and its local model, with programs (genes × q) and a shift of log expression.
 
-    Activities are standard normal; `np.random.default_rng(seed).normal(size=(n, q))` are those of this seed.
+    The shift is one of all cells (genes) or of each (cells × genes). Activities are standard normal;
+    `np.random.default_rng(seed).normal(size=(n, q))` are those of this seed.
     """
     rng = np.random.default_rng(seed)
     activity = rng.normal(size=(n, loadings.shape[1]))

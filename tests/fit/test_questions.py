@@ -23,10 +23,10 @@ def test_top_genes_writes_gene_sets_up_and_down_apart(tmp_path):
     top_genes(wide, n=3, gmt=tmp_path / "x.gmt")
     assert (tmp_path / "x.gmt").read_text() == "Z_1_down\tldvae\tb\nZ_1_up\tldvae\tc\ta\nZ_2_up\tldvae\td\tc\tb\n"
     long = pd.DataFrame(
-        {"population": "A", "kind": "within", "program": "own_1", "gene": ["a", "b"], "loading": [1, 2]}
+        {"population": "A", "kind": "within", "program": "program_1", "gene": ["a", "b"], "loading": [1, 2]}
     )
     top_genes(long, gmt=str(tmp_path / "x.gmt"))
-    assert (tmp_path / "x.gmt").read_text() == "A_within_own_1_up\tldvae\tb\ta\n"
+    assert (tmp_path / "x.gmt").read_text() == "A_within_program_1_up\tldvae\tb\ta\n"
     top_genes(long.assign(gene=["a", "\udcff"]), gmt=tmp_path / "x.gmt")  # as h5py reads a byte that is no text
     assert (tmp_path / "x.gmt").read_bytes().count(b"\xff") == 1
     top_genes(long.astype({"population": "category"})[:0], gmt=tmp_path / "x.gmt")

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from weakref import WeakKeyDictionary
+
 import numpy as np
 import pytest
 
-from ldvae.programs.find import find_programs
+from ldvae.programs import find as find_module
+from ldvae.programs.find import KINDS, find_programs
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*may have more programs")  # one is looked for, to be quick
 
 
 @pytest.fixture
@@ -26,6 +31,41 @@ def test_the_last_analysis_is_remembered(simulated, find):
     again = find()
     assert again is not first  # only the last
     assert [p.pvalue for p in again.programs] == [p.pvalue for p in first.programs]
+
+
+def test_kinds_share_what_they_need(simulated, find, monkeypatch):
+    """Local models and names are made once for all kinds and references."""
+    made = []
+    for name in ("prepare", "catalogue", "within_programs"):
+        original = getattr(find_module, name)
+
+        def counted(*arguments, name=name, original=original):
+            made.append(name)
+            return original(*arguments)
+
+        monkeypatch.setattr(find_module, name, counted)
+    found = {kind: find(kind=kind, seed=11) for kind in KINDS}
+    asked = find(kind="specific", reference=["P1"], seed=11)
+    assert sorted(made) == ["catalogue", "prepare", "within_programs"]
+    assert asked is not found["specific"] and find(kind="specific", seed=11) is found["specific"]
+    assert find(kind="specific", reference=["P1"], seed=11) is asked
+    assert {p.population for p in asked.programs} == {"P0", "P2"}
+    assert found["within"].setting is found["deviation"].setting and found["between"].setting is None
+
+
+def test_the_order_of_kinds_does_not_matter(find, monkeypatch):
+    tables = []
+    for kinds in (KINDS, KINDS[::-1]):
+        monkeypatch.setattr(find_module, "_LAST", WeakKeyDictionary())
+        found = {kind: find(kind=kind, seed=3) for kind in kinds}
+        tables.append({kind: found[kind] for kind in KINDS})
+    for kind in KINDS:
+        first, second = (table[kind] for table in tables)
+        assert first is not second and first.reasons == second.reasons
+        np.testing.assert_array_equal(first.padj, second.padj)
+        assert [(p.population, p.name) for p in first.programs] == [(p.population, p.name) for p in second.programs]
+        for p, q in zip(first.programs, second.programs, strict=True):
+            np.testing.assert_array_equal(p.loading, q.loading)
 
 
 @pytest.mark.parametrize(
@@ -55,3 +95,19 @@ def test_what_has_changed_is_noticed(simulated, find, what):
     else:
         arguments["kind"] = "between"
     assert find(**arguments) is not before
+
+
+def test_calls_are_those_without_a_reason(find):
+    for kind in KINDS:
+        found = find(kind=kind, seed=11)
+        assert found.called.tolist() == [reason == "" for reason in found.reasons]
+        assert {p.kind for p in found.programs} <= {kind}
+
+
+def test_a_label_that_means_none_is_pointed_out(simulated, find):
+    adata = simulated.copy()
+    labels = adata.obs["population"].astype(str).to_numpy()
+    labels[labels == "P2"] = "Unassigned"
+    adata.obs["population"] = labels
+    with pytest.warns(UserWarning, match="Unassigned"):
+        find(adata)

@@ -250,3 +250,35 @@ def test_donors_take_their_differences_out():
         a, b = local.cells(np.arange(200)), local.cells(np.arange(200, 400))
         pvalues.append(b.variance_test(as_tensor(learnt_direction(a))).pvalue)
     assert pvalues[1] < 1e-10 < 0.01 < pvalues[0]
+
+
+def test_variances_are_nothing_without_a_program_and_the_planted_one_with_it():
+    """Over draws: the mean is right, and the error promised is their spread."""
+    loading = program(1, amplitude=0.6)
+    for amplitude in (0.0, 0.5, 1.0):
+        found, planted = [], []
+        for seed in range(25):
+            local, activity = draw(100 + seed, amplitude * loading[:, None], n=300, base=BASE)
+            found += local.variances([as_tensor(loading)])
+            planted.append(amplitude**2 * activity.var())
+        variance, error = np.array(found).T
+        assert variance.mean() == pytest.approx(np.mean(planted), abs=max(3 * variance.std() / 5, 0.12 * amplitude**2))
+        assert error.mean() == pytest.approx(variance.std(), rel=0.35)
+        if amplitude == 0:
+            assert np.mean(np.abs(variance) < 1.96 * error) > 0.8 and (variance < 0).any()
+        else:
+            assert variance.min() > 5 * error.mean() / amplitude / 3
+
+
+def test_variances_scale_with_the_loading_and_see_only_what_is_asked():
+    loading, other = program(1), program(2)
+    local, _ = draw(7, np.stack([loading, other], 1), n=500, base=BASE)
+    (one, _), (double, _), (absent, small) = local.variances([as_tensor(v) for v in (loading, 2 * loading, program(3))])
+    assert double == pytest.approx(one / 4, rel=1e-3)
+    assert one == pytest.approx(1.0, abs=0.3) and abs(absent) < 4 * small + 0.05
+    ((beside, _),) = local.given(other[:, None]).variances([as_tensor(loading)])
+    ((mixed, _), (apart, _)) = (
+        local.given(v).variances([as_tensor(loading + other)])[0] for v in (other[:, None], 0 * other[:, None])
+    )
+    assert beside == pytest.approx(one, rel=0.1) and mixed == pytest.approx(one, rel=0.15) and apart < 0.75 * mixed
+    assert local.variances([torch.zeros(200)]) == [(0.0, float("inf"))]

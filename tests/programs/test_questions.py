@@ -6,21 +6,34 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ldvae import fit_ldvae, population_loadings, population_programs
+from ldvae import fit_ldvae, get_program_map, population_loadings, population_programs
 from ldvae.tables import COLUMNS
 from planted import SETTINGS, r_with, simulate_programs
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*may have more programs")  # one is looked for, to be quick
+
+
+def own_names(planted, planted_fit):
+    """What is called specific, by population."""
+    programs = population_programs(planted_fit, planted, groupby="population").query("called")
+    return programs.set_index("population")["program"].to_dict()
 
 
 def test_own_programs_are_called_where_they_are(planted, planted_fit):
     programs = population_programs(planted_fit, planted, groupby="population")
     called = programs[programs["called"]]
-    assert called["population"].tolist() == ["P0", "P1", "P2"]
+    assert called["population"].tolist() == ["P0", "P1", "P2"] and called["program"].is_unique
     assert set(programs["population"]) == {"P0", "P1", "P2", "P3"}  # a null one has its p-value
     assert (called["ratio_to_reference"] > 5).all()
+    assert (called["reason"] == "").all()
+    common = programs[programs["program"] == "program_1"]
+    assert len(common) == 4
+    for _, row in common.iterrows():
+        assert row["reason"] == f"varies in {row['reference_population']} too" and row["ratio_to_reference"] < 1.5
     loadings = population_loadings(planted_fit, planted, groupby="population")
     truth = planted.uns["truth"]
-    for i, name in enumerate(["P0", "P1", "P2"]):
-        assert r_with(loadings, truth["programs"][i], name, "own_1") > 0.95
+    for i, (name, program) in enumerate(own_names(planted, planted_fit).items()):
+        assert r_with(loadings, truth["programs"][i], name, program) > 0.95
         rows = loadings[(loadings["population"] == name) & (loadings["lfsr"] < 0.05)]
         genes = np.array([int(g[1:]) for g in rows["gene"]])
         own = truth["programs"][i][genes]
@@ -28,6 +41,19 @@ def test_own_programs_are_called_where_they_are(planted, planted_fit):
         assert (own != 0).mean() > 0.9
         right = np.sign(rows["loading"]) == np.sign(own)
         assert max(right.mean(), 1 - right.mean()) > 0.9  # the sign of a program is free, those of its genes agree
+
+
+def test_a_program_has_one_name_in_all_tables(planted, planted_fit):
+    arguments = dict(groupby="population")
+    within = population_programs(planted_fit, planted, kind="within", **arguments).query("called")
+    for kind in ("specific", "deviation"):
+        asked = population_programs(planted_fit, planted, kind=kind, **arguments)
+        asked = asked[asked["program"] != "rest"]
+        assert set(map(tuple, asked[["population", "program"]].to_numpy())) <= set(
+            map(tuple, within[["population", "program"]].to_numpy())
+        )
+    table = get_program_map(planted_fit, planted, **arguments)
+    assert set(table["program"]) == set(within["program"])
 
 
 def test_loadings_are_log2_per_standard_deviation(planted, planted_fit):
@@ -48,8 +74,12 @@ def test_null_populations_have_no_program():
     fit = fit_ldvae(adata, **SETTINGS)
     for kind in ("specific", "within"):
         assert not population_programs(fit, adata, groupby="population", kind=kind)["called"].any()
+        assert population_programs(fit, adata, groupby="population", kind=kind)["population"].tolist() == [
+            f"P{i}" for i in range(4)
+        ]
     assert len(population_programs(fit, adata, groupby="population", kind="deviation")) == 0
     assert len(population_loadings(fit, adata, groupby="population")) == 0
+    assert len(get_program_map(fit, adata, groupby="population")) == 0
 
 
 KINDS = ("between", "within", "specific", "deviation")

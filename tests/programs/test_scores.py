@@ -9,17 +9,27 @@ from ldvae import get_program_scores, population_programs
 from ldvae.programs.activities import as_tensor
 from planted import loading, population
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*may have more programs")  # one is looked for, to be quick
+
 
 def test_scores_follow_the_true_activity(planted, planted_fit):
     scores = get_program_scores(planted_fit, planted, groupby="population", kind="within")
+    programs = population_programs(planted_fit, planted, groupby="population", kind="within").query("called")
     population = planted.obs["population"].to_numpy()
+    names = programs.groupby("population")["program"].apply(set)
     for name in ("P0", "P1", "P2"):
         rows = population == name
-        for column, program in enumerate(["own_1", "shared_1"]):
+        (own,) = names[name] - {"program_1"}
+        for column, program in enumerate([own, "program_1"]):
             score = scores[f"{name}_{program}"].to_numpy()
             r = np.corrcoef(score[rows], planted.obsm["activity"][rows, column])[0, 1]
             assert abs(r) > 0.8
             assert score[rows].std() == pytest.approx(1.0, abs=0.2)
+            if program == own:  # elsewhere it does not vary
+                assert score[~rows].std() < 0.7
+    # a common program is the same score, whichever population's loadings make it
+    common = np.corrcoef([scores[f"{name}_program_1"] for name in ("P0", "P1", "P2", "P3")])
+    assert common.min() > 0.95
 
 
 def test_a_score_has_the_units_of_its_loading():

@@ -6,16 +6,41 @@ import numpy as np
 import pytest
 
 from ldvae import get_program_scores, population_programs
+from ldvae.programs import find as find_module
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*may have more programs")  # one is looked for, to be quick
 
 
-def test_small_populations_are_left_out(planted, planted_fit):
+@pytest.fixture(scope="module")
+def with_few(planted):
+    """Twenty cells of P3 are a population of their own."""
     adata = planted.copy()
     labels = adata.obs["population"].astype(str).to_numpy()
     labels[np.flatnonzero(labels == "P3")[:20]] = "few"
     adata.obs["population"] = labels
+    return adata
+
+
+@pytest.mark.parametrize("kind", ["within", "specific", "deviation"])
+def test_small_populations_have_a_row_and_no_model(with_few, planted_fit, kind):
+    find_module._LAST.pop(planted_fit, None)
     with pytest.warns(UserWarning, match="fewer than 30 cells are left out: 'few'"):
-        programs = population_programs(planted_fit, adata, groupby="population", n_programs=1)
-    assert "few" not in set(programs["population"])
+        programs = population_programs(planted_fit, with_few, groupby="population", kind=kind, n_programs=1)
+    rows = programs[programs["population"] == "few"]
+    if kind == "deviation":  # of programs that populations have
+        assert len(rows) == 0
+        return
+    assert set(programs["population"]) == {"P0", "P1", "P2", "P3", "few"}  # a row for each
+    assert rows[["program", "called", "reason", "n_cells", "n_genes"]].to_numpy().tolist() == [
+        ["rest", False, "too few cells", 20, 0]
+    ]
+    assert rows[["pval", "padj"]].isna().all(axis=None)
+    assert (programs["reason"] == "").tolist() == programs["called"].tolist()
+    assert programs.loc[programs["population"] != "few", "padj"].notna().all()
+
+
+def test_no_population_is_large_enough(planted, planted_fit):
+    adata = planted.copy()
     adata.obs["cell"] = [f"c{i // 20}" for i in range(len(adata))]
     with pytest.raises(ValueError, match="must have populations of at least 30 cells"):
         population_programs(planted_fit, adata, groupby="cell")
