@@ -56,12 +56,9 @@ def permuted(folder: Path, name: str, seed: int, genes: str = "scanpy", every: i
     return [*rows, Row("programs, permuted", "any called", setting, "ldvae", seed, float(own["called"].any()))]
 
 
-def halved(a: ad.AnnData, seed: int, sample: str | None = None) -> np.ndarray:
-    """A random half of the cells of each population, or the cells of a random half of the samples."""
+def halved(a: ad.AnnData, seed: int) -> np.ndarray:
+    """A random half of the cells of each population."""
     rng, half = np.random.default_rng(seed), np.zeros(a.n_obs, bool)
-    if sample is not None:
-        names = np.unique(a.obs[sample].astype(str))
-        return a.obs[sample].astype(str).isin(rng.permutation(names)[: len(names) // 2]).to_numpy()
     types = a.obs["cell_type"].astype(str).to_numpy()
     for population in np.unique(types):
         rows = rng.permutation(np.flatnonzero(types == population))
@@ -69,7 +66,7 @@ def halved(a: ad.AnnData, seed: int, sample: str | None = None) -> np.ndarray:
     return half
 
 
-def halves(folder: Path, name: str, seed: int, sample: str | None = None) -> list[Row]:
+def halves(folder: Path, name: str, seed: int) -> list[Row]:
     """Programs of one half of the cells: do they vary in the other, with the same genes, and does it find them too?
 
     Of a population 1,000 cells at most.
@@ -78,33 +75,32 @@ def halves(folder: Path, name: str, seed: int, sample: str | None = None) -> lis
     rng = np.random.default_rng(seed)
     own = a.obs.groupby("cell_type", observed=True).indices.values()
     a = a[np.sort(np.concatenate([rng.permutation(rows)[:1000] for rows in own]))].copy()
-    first = halved(a, seed, sample)
+    first = halved(a, seed)
     parts = [a[first].copy(), a[~first].copy()]
     fits = [fitted(p, 0) for p in parts]
     found = [within(f, p, 0)[1] for f, p in zip(fits, parts, strict=True)]
     other = fitted(parts[0], 1)
     again = {"seed of the fit": within(other, parts[0], 0)[1], "seeds of fit and halves": within(other, parts[0], 1)[1]}
-    setting = name + ("" if sample is None else f", split by {sample}")
 
     def row(measure: str, values: list[float], method: str = "ldvae") -> Row:
         return Row(
-            "programs, halves", measure, setting, method, seed, float(np.median(values)) if values else 0.0, len(values)
+            "programs, halves", measure, name, method, seed, float(np.median(values)) if values else 0.0, len(values)
         )
 
     best = [r for own, other in permutations(found) for r in matches(own, other)]
     rows = [
         row("median best |r|", best),
-        Row("programs, halves", "called", setting, "ldvae", seed, len(best)),
-        Row("programs, halves", "called with |r| >= .5", setting, "ldvae", seed, float(np.sum(np.array(best) >= 0.5))),
+        Row("programs, halves", "called", name, "ldvae", seed, len(best)),
+        Row("programs, halves", "called with |r| >= .5", name, "ldvae", seed, float(np.sum(np.array(best) >= 0.5))),
     ]
     for what, tables in again.items():
         back = np.array(matches(found[0], tables))
         measure = f"back with other {what}, |r| >= .8"
-        rows.append(share("programs, halves", measure, setting, "ldvae", seed, (back >= 0.8).sum(), len(back)))
+        rows.append(share("programs, halves", measure, name, "ldvae", seed, (back >= 0.8).sum(), len(back)))
     for method in ("PCA", "NMF"):
         peer = [components(p, method) for p in parts]
         rows.append(row("median best |r|", [r for own, o in permutations(peer) for r in matches(own, o)], method))
-    return rows + _unseen(setting, seed, [(found[i], fits[i], parts[1 - i]) for i in (0, 1)])
+    return rows + _unseen(name, seed, [(found[i], fits[i], parts[1 - i]) for i in (0, 1)])
 
 
 def matches(own: Tables, other: Tables) -> list[float]:

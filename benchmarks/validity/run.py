@@ -63,7 +63,6 @@ def tasks(quick: bool, data: Path | None, scvi: bool) -> list[Task]:
         out += [("factors", factors.permuted, (data, name, s)) for name in sets for s in range(5)]
         out += [("factors", factors.permuted, (data, name, 5, "seurat")) for name in sets]
         out += [("factors", factors.gain, (data, name, genes)) for name in sets for genes in ("scanpy", "seurat")]
-        out += [("catalogue", programs.halves, (data, "pbmc_multi", s, "batch")) for s in (5, 6)]
         out += [("catalogue", programs.halves, (data, name, s)) for name in sets[::-1] for s in (5, 6, 7)]
         out += [("catalogue", programs.biology, (data, name)) for name in programs.KNOWN]
         out += [("catalogue", programs.permuted, (data, name, s)) for name in sets[:3] for s in range(5)]
