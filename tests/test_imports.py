@@ -180,7 +180,7 @@ def test_circles_are_seen(monkeypatch) -> None:
     ("module", "source"),
     [
         ("counts/reader", "from .. import checks\nfrom ..checks import shown\nfrom anndata import AnnData"),
-        ("programs/find", "from .shared import x\nfrom ..comparisons.moments import y\nimport torch"),
+        ("programs/find", "from .within import x\nfrom ..comparisons.moments import y\nimport torch"),
         ("plots/programs", "def f():\n    from . import drawing"),
         ("__init__", "from .api import fit_ldvae"),
     ],

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ldvae.programs import crossfit
 from ldvae.programs.crossfit import HALVINGS
 from ldvae.programs.search import _aligned, search, shrunk
 from planted import loading, population
@@ -42,7 +43,15 @@ def test_slopes_have_the_size_of_what_was_planted():
 
 
 def test_a_program_is_tested_beside_the_others():
-    """What another program explains is none of it: a column twice has nothing to say beside itself."""
+    local = population(0, "A", np.stack([loading(20), loading(40)], 1), n=300).local
+    found = search(local, 3, 0)
+    for k in range(2):
+        own, others = found.learnt[..., k], found.learnt[..., [1 - k]]
+        assert found.tests[k] == crossfit.tested(local, own, others, 0)
+        assert found.tests[k].ratio != crossfit.tested(local, own, others[..., :0], 0).ratio
+
+
+def test_what_is_held_fixed_is_not_found():
     truth = np.stack([loading(20), loading(40)], 1)
     p = population(0, "A", truth, n=300)
     alone = search(p.local.given(truth), 2, 0)

@@ -36,8 +36,8 @@ def test_a_program_with_half_of_its_variance_elsewhere_is_not_specific(amplitude
     found, within = both(
         [
             population(1, "A", program[:, None]),
-            population(2, "B", amplitude * program[:, None]),
             population(3, "C", 0 * program[:, None]),
+            population(2, "B", amplitude * program[:, None]),
         ]
     )
     programs = specific_programs(found, within, None)

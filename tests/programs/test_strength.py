@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from ldvae.programs.catalogue import catalogue
-from ldvae.programs.program import REST
+from ldvae.programs.crossfit import HALVINGS, _taught, seeds_of
+from ldvae.programs.program import REST, Program
 from ldvae.programs.strength import variance_here, variances_elsewhere
 from ldvae.programs.within import within_programs
 from planted import loading, population
@@ -35,6 +36,32 @@ def test_variance_where_it_was_learnt(two):
         variance, error = variance_here(p, program(within, name, p.name), within, 0)
         assert variance == pytest.approx((truth**2).sum(), rel=0.25)
         assert 0.03 < error / variance < 0.25
+
+
+def test_what_taught_does_not_measure():
+    """Loadings that noise taught: nothing on the other half, and much on the same."""
+    nothing, on_other, on_same = np.zeros((2, 200, 0)), [], []
+    for seed in range(8):
+        p = population(seed, "A", np.zeros((200, 1)), n=100)
+        learnt = np.stack([_taught(p.local, nothing, s) for s in seeds_of(seed)])
+        for halves, out in ((learnt, on_other), (learnt[:, ::-1], on_same)):
+            out.append(variance_here(p, learnt_program(halves), [], seed))
+    (variance, error), (same, _) = (np.mean(v, 0) for v in (on_other, on_same))
+    assert abs(variance) < error and same > 5 * error
+
+
+def learnt_program(learnt):
+    nothing = np.zeros(200)
+    return Program("A", "within", "x", nothing, nothing, nothing, nothing == 0, 0.0, 1.0, 1, learnt=learnt)
+
+
+def test_the_error_is_the_spread_over_draws_of_the_population():
+    truth = 0.6 * loading(1)
+    program = learnt_program(np.broadcast_to(truth, (HALVINGS, 2, 200)))
+    found = [variance_here(population(seed, "A", truth[:, None], n=200), program, [], 0) for seed in range(40)]
+    variance, error = np.array(found).T
+    assert variance.mean() == pytest.approx((truth**2).sum(), rel=0.15)
+    assert error.mean() == pytest.approx(variance.std(), rel=0.25)
 
 
 def test_variance_elsewhere(two):

@@ -154,6 +154,29 @@ def test_reasons_of_what_is_looked_for(two):
     assert reason(programs, "C", "program_1") == "less than 10 % beyond counting noise"
 
 
+def test_what_has_no_name_is_found_once_more_beside_what_has(two, monkeypatch):
+    """C has the others' program weakly, which it does not find by itself, and a strong one of its own."""
+    truth, found = two
+    own = loading(30)
+    p = population(4, "C", np.stack([0.25 * truth, own], 1), n=150)
+    columns = search(p.local, 3, 0)
+    assert len(columns) == 1
+    held = []
+
+    def followed(local, most, seed):
+        held.append(local.nuisance.numpy())
+        return search(local, most, seed)
+
+    monkeypatch.setattr("ldvae.programs.within.search", followed)
+    more = Catalogue([*found.columns, columns], found.members, [*found.populations, p], 200)
+    programs = within_programs(more, 0)
+    (nuisance,) = held
+    assert nuisance.shape == (200, 1) and np.corrcoef(nuisance[:, 0], truth)[0, 1] ** 2 > 0.9
+    here = {o.name: o for o in programs if o.population == "C"}
+    assert r(here["program_1"], truth) > 0.9 and r(here["program_2"], own) > 0.95
+    assert {"program_1", "program_2"} <= {name for population, name in called(programs) if population == "C"}
+
+
 def test_few_genes_are_no_program():
     three = np.zeros(200)
     three[[3, 50, 120]] = 1.5
