@@ -263,11 +263,11 @@ def test_variances_are_nothing_without_a_program_and_the_planted_one_with_it():
             planted.append(amplitude**2 * activity.var())
         variance, error = np.array(found).T
         assert variance.mean() == pytest.approx(np.mean(planted), abs=max(3 * variance.std() / 5, 0.12 * amplitude**2))
-        assert error.mean() == pytest.approx(variance.std(), rel=0.35)
+        assert error.mean() == pytest.approx(variance.std(), rel=0.45)
         if amplitude == 0:
             assert np.mean(np.abs(variance) < 1.96 * error) > 0.8 and (variance < 0).any()
         else:
-            assert variance.min() > 5 * error.mean() / amplitude / 3
+            assert (variance > 3 * error).all()
 
 
 def test_variances_scale_with_the_loading_and_see_only_what_is_asked():
