@@ -16,7 +16,7 @@ from support import UNMEASURED, all_stored, assert_finite, fingerprint
 QUICK = dict(n_latent=3, n_hidden=8, max_epochs=30, batch_size=32, progress=False, device="cpu", seed=0)
 # what the help says may be missing
 MAY_BE_NAN = {
-    "population_programs": ("share", "ratio_to_reference", "pval", "padj"),
+    "population_programs": ("share", "ratio_to_reference", "like_cosine", "share_of_samples", "pval", "padj"),
     "differential_expression": (
         "proba_de", "lfsr", "bayes_factor", "lfc_mean", "lfc_median", "lfc_std", "lfc_lower", "lfc_upper", "mean1",
         "mean2",

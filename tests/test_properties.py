@@ -28,7 +28,7 @@ N_GENES = 12
 GENES = [f"g{j}" for j in range(N_GENES)]
 DE_NAN = ("proba_de", "lfsr", "bayes_factor", "lfc_mean", "lfc_median", "lfc_std", "lfc_lower", "lfc_upper", "mean1",
           "mean2")  # fmt: skip
-PROGRAMS_NAN = ("share", "ratio_to_reference", "pval", "padj")
+PROGRAMS_NAN = ("share", "ratio_to_reference", "like_cosine", "share_of_samples", "pval", "padj")
 ASSOCIATION_NAN = ("effect", "std", "statistic", "pval", "padj", "auc")
 
 quick = settings(

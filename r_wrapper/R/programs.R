@@ -40,8 +40,8 @@
 #'   large enough to speak of (within populations: five genes with `lfsr` below 0.05, and a tenth of the variance
 #'   along the program beyond counting noise); `reason`, why it is not called, empty if it is; `variance`, sum of squared
 #'   loadings; `share` of the variance of all programs of the population (`"within"`); `ratio_to_reference`, variance of
-#'   the activity here over its largest in another population (`"specific"`), which is `reference_population`, or squared
-#'   amplitude relative to the others (`"deviation"`); `like_population`, the population towards which the program moves
+#'   the activity here over that in `reference_population`, which of the others is the most likely to have half of it
+#'   (`"specific"`), or squared amplitude relative to the others (`"deviation"`); `like_population`, the population towards which the program moves
 #'   the genes of its cells, and `like_cosine`, how closely: at 0.35 or more, of which a message tells, its cells may be
 #'   on the way to the other population or mixed with it (wrong labels, doublets, ambient RNA, or a real continuum);
 #'   `share_of_samples` with 30 cells of the population in which it varies (`NaN` without `sample_key`); `pval`: that

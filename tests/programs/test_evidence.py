@@ -58,9 +58,6 @@ def test_pairs_of_genes_tell_the_variance_and_its_error(variance):
         assert 0.3 < (found[:, 0] < 0).mean() < 0.7  # not cut off
 
 
-@pytest.mark.xfail(
-    strict=True, reason="weights of `pair_variance` lack the factor `pairs`: shallow cells set the variance"
-)
 def test_cells_that_say_more_count_more():
     found, plain = [], []
     for seed in range(100):

@@ -43,6 +43,16 @@ class VarianceTest:
     df: float
 
     @staticmethod
+    def of(y: Tensor, square: Tensor) -> VarianceTest:
+        """From what genes say of an activity and its expected squares (n × genes; see `Local.variance_test`)."""
+        expected = square.sum(1, dtype=torch.float64)
+        pairs = (expected.square() - square.square().sum(1, dtype=torch.float64)).sum()
+        if float(pairs) <= 0:  # no loading, or a single gene: nothing to vary together
+            return VarianceTest(1.0, 0.0)
+        ratio = y.sum(1, dtype=torch.float64).square().sum() / expected.sum()
+        return VarianceTest(float(ratio), float(expected.sum() ** 2 / pairs))
+
+    @staticmethod
     def combine(tests: list[VarianceTest]) -> VarianceTest:
         """Of independent halves."""
         df = sum(t.df for t in tests)
@@ -72,8 +82,9 @@ def pair_variance(y: Tensor, square: Tensor, information: Tensor) -> tuple[float
         return 0.0, float("inf")
     weight, variance = torch.ones_like(total), 0.0
     for _ in range(_STEPS):
-        # of a cell: one over the variance of what it says
-        weight = (noise.mean() / total.mean() * total + max(variance, 0.0) * total.square()).clamp(min=1e-6) ** -2
+        # of a cell: what it knows over the variance of what it says
+        spread = noise.mean() / total.mean() * total + max(variance, 0.0) * total.square()
+        weight = pairs.clamp(min=0.0) / spread.clamp(min=1e-6).square()
         variance = float((weight * found).sum() / (weight * pairs).sum())
     error = (weight * (found - variance * pairs)).square().sum().sqrt() / (weight * pairs).sum()
     return variance, float(error)

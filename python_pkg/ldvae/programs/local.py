@@ -34,6 +34,7 @@ _ROUGH = (2, 0.2)  # steps of scoring, and the last of a regression, while a loa
 _SETTLED = 0.03  # a step as small as this is followed by one of about its square
 _STILL = 1e-3  # mean square of a step of the activities, after which the next one is of no account
 _LOG_MEAN = (-30, 12)  # of a count, bounded so that a step too far stays finite
+_NOTHING = 1e-5  # share of a loading beyond the nuisance that is rounding
 _RIDGE = 0.1  # on slopes: keeps a gene with a handful of counts finite
 _DONOR_COUNTS = 10.0  # pseudo-counts behind a sample's own intercept: a normal prior of sd 0.3 on the log scale
 
@@ -264,20 +265,14 @@ class Local:
         nuisance. If genes vary independently given the model, E[u²] = sum_g E[y²]; their ratio summed over cells is
         compared with a scaled chi-squared whose degrees of freedom match the variance (Satterthwaite).
         """
-        ((y, square, _),) = self._along([loading])
-        expected = square.sum(1, dtype=torch.float64)
-        pairs = (expected.square() - square.square().sum(1, dtype=torch.float64)).sum()
-        if float(pairs) <= 0:  # no loading, or a single gene: nothing to vary together
-            return VarianceTest(1.0, 0.0)
-        total = y.sum(1, dtype=torch.float64).square().sum()
-        return VarianceTest(float(total / expected.sum()), float(expected.sum() ** 2 / pairs))
+        y, square, _ = next(self._along([loading]))
+        return VarianceTest.of(y, square)
 
     def variances(self, loadings: list[Tensor]) -> list[tuple[float, float]]:
         """Variance of the activity of each loading (learnt on other cells), one at a time, and its standard error.
 
-        From pairs of different genes alone, E[y_cg y_ch] = Var(t) i_cg i_ch with i = w l², so that no assumption on the
-        noise of a gene enters: without a program it is zero on average (and may be below). The error is that of
-        the sum over cells, whatever the distribution of the activity.
+        From pairs of different genes alone, E[y_cg y_ch] = Var(t) i_cg i_ch with i = w l², so that nothing is assumed
+        of the noise of a gene: without a program it is zero on average, and may be below.
         """
         return [pair_variance(*parts) for parts in self._along(loadings)]
 
@@ -296,5 +291,7 @@ class Local:
         for loading in loadings:
             along = torch.linalg.solve(gram, narrow_product(w, space * loading[:, None]).unsqueeze(-1)).squeeze(-1)
             orthogonal = loading - along @ space.T
-            y = e * orthogonal
-            yield y, y.square() / kept, w * orthogonal.square_()
+            y, information = e * orthogonal, w * orthogonal.square()
+            # what the nuisance spans is rounding
+            known = float(information.sum() > _NOTHING * (w.sum(0) * loading.square()).sum())
+            yield y * known, known * y.square() / kept, known * information

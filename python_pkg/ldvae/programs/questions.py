@@ -120,8 +120,8 @@ def population_programs(
         * `reason`: why it is not called, in a few words; empty if it is;
         * `variance`: sum of squared loadings (log2²), and `share` of the variance of all programs of the population
           ("within");
-        * `ratio_to_reference`: variance of the activity here over its largest in another population
-          ("specific"), which is `reference_population`; or squared amplitude relative to the others ("deviation");
+        * `ratio_to_reference`: variance of the activity here over that in `reference_population`, which of the others
+          is the most likely to have half of it ("specific"); or squared amplitude relative to the others ("deviation");
         * `like_population, like_cosine`: the population towards which the program moves the genes of its cells, and the
           cosine of its loadings with the log fold change to it. A large one means cells on the way to the other
           population, or mixed with it: wrong labels, doublets, ambient RNA, or a real continuum. A message names those

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from math import nan
+from math import inf, nan
 
 import numpy as np
 from scipy.stats import norm
@@ -63,9 +63,11 @@ def _learnt(own: Population, program: Program) -> list[np.ndarray]:
 
 
 def _compared(here: tuple[float, float], others: dict[str, tuple[float, float]]) -> tuple[float, float, str]:
-    """Variance here over the largest elsewhere, the p-value of it exceeding 2 everywhere, and where it is largest."""
+    """Variance here over that elsewhere, the p-value of it exceeding 2, where it is most likely not to, and where."""
     value, error = here
-    pvalue = max(norm.sf((RATIO * value - v) / np.hypot(RATIO * error, e)) for v, e in others.values())
-    where = max(others, key=lambda name: others[name][0])
-    largest = others[where][0]
-    return value / largest if largest > 0 else float("inf"), float(pvalue), where
+    pvalues = {
+        name: float(norm.sf((RATIO * value - v) / np.hypot(RATIO * error, e))) for name, (v, e) in others.items()
+    }
+    where = max(pvalues, key=lambda name: (pvalues[name], others[name][0]))
+    foreign = max(others[where])  # where there is none, its standard error stands for it
+    return value / foreign if 0 < foreign < inf else nan, pvalues[where], where

@@ -42,6 +42,9 @@ def variances_elsewhere(
         found = iter(p.local.given(fixed[members[0]]).variances([as_tensor(loading) for loading in loadings]))
         for k in members:
             sizes = np.array([(loading[p.genes] ** 2).sum() for loading in asked[k][1]])
-            variance, error = sizes @ np.array([next(found) for _ in sizes]) / len(sizes)
+            # genes that are not seen here do not vary here
+            values = np.array([next(found) for _ in sizes])
+            values[sizes == 0] = 0.0
+            variance, error = (sizes[:, None] * values).mean(0)
             out[k] = float(variance), float(error)
     return out

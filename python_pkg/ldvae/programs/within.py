@@ -74,6 +74,8 @@ def _own(found: Catalogue, i: int, p: Population, seed: int) -> list[Program]:
     if alone and looked_for:  # which may have been a part of what has no name
         columns = search(p.local.given(_of(programs, p)), len(alone), seed)
         alone, last = list(range(len(columns))), columns.last
+    elif looked_for:  # which explain what was left
+        last = None
     for k in alone:
         slope = p.slopes(columns.slope[:, k], columns.std[:, k], found.n_genes)
         programs.append(_program(found, p, f"{p.name}_{k}", slope, columns.tests[k], columns.learnt[..., k]))
@@ -109,9 +111,10 @@ def _looked_for(found: Catalogue, p: Population, c: int, theirs: Slope, fixed: n
         local = p.local.given(np.c_[loading, fixed])
         slopes = local.regress(local.null.left_out, local.null.size)
         mine = p.slopes(slopes.centred(0), slopes.se[:, 0], found.n_genes)
-        if agreement(mine, theirs) >= LINK:
+        alike = agreement(mine, theirs)
+        if alike >= LINK:
             return _program(found, p, f"c{c}", borrow(mine, theirs), test)
-        reason = "other genes answer here"
+        reason = "other genes answer here" if alike else "too weak to tell which genes answer"
     nowhere = np.full(found.n_genes, np.nan), np.full(found.n_genes, np.nan)
     return replace(_program(found, p, f"c{c}", nowhere, test), reason=reason)
 
