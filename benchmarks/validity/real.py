@@ -79,7 +79,8 @@ def interferon(folder: Path) -> list[Row]:
         if known.sum() >= 10:
             side = part["loading"] * (1 - part["lfsr"])
             auc[population, program] = max(a := roc_auc_score(known, side), 1 - a)
-    shared = {program for _, program in auc if program.startswith("shared")}
+    names = [program for _, program in auc]
+    shared = {program for program in names if names.count(program) > 1}
     best = max(shared, key=lambda program: np.median([v for k, v in auc.items() if k[1] == program]))
     values = [v for (_, program), v in auc.items() if program == best]
     n_types = within["population"].nunique()
