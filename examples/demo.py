@@ -130,7 +130,7 @@ def main() -> None:
     show(
         "Specific: programs that vary inside a population and are its own",
         "top_up against top_down are the two ends; trust the called ones. ratio_to_reference: its variance here over\n"
-        "its largest in another population.",
+        "that in the population which is the most likely to have half of it.",
         specific_programs[
             [
                 "population",

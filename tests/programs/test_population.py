@@ -8,10 +8,9 @@ from ldvae.programs.local import Local
 from ldvae.programs.population import Population
 
 
-def test_sample_of_a_population_is_seeded():
-    x = np.random.default_rng(0).poisson(3.0, (50, 12)).astype(np.float32)
-    p = Population("P", np.arange(50), np.arange(12), Local.build(x, np.zeros_like(x), np.full(12, 5.0), None))
-    assert p.sample(60, 0) is p.local
-    assert len(p.sample(20, 0).x) == 20
-    assert np.array_equal(p.sample(20, 0).x, p.sample(20, 0).x)
-    assert not np.array_equal(p.sample(20, 0).x, p.sample(20, 1).x)
+def test_slopes_and_variances_lie_at_the_genes_of_the_population():
+    x = np.random.default_rng(0).poisson(3.0, (50, 2)).astype(np.float32)
+    p = Population("P", np.arange(50), np.array([3, 1]), Local.build(x, np.zeros_like(x), np.full(2, 5.0), None))
+    slope, variance = p.slopes(np.array([7.0, -1.0]), np.array([2.0, 0.5]), 5)
+    np.testing.assert_array_equal(slope, [np.nan, -1.0, np.nan, 7.0, np.nan])
+    np.testing.assert_array_equal(variance, [np.nan, 0.25, np.nan, 4.0, np.nan])

@@ -28,12 +28,6 @@ class Population:
     genes: np.ndarray
     local: Local
 
-    def sample(self, n: int, seed: int) -> Local:
-        """The local model of at most `n` of its cells."""
-        if len(self.rows) <= n:
-            return self.local
-        return self.local.cells(np.sort(np.random.default_rng(seed).permutation(len(self.rows))[:n]))
-
     def spread(self, values: np.ndarray, n_genes: int, missing: float) -> np.ndarray:
         """Values of its own genes among those of all."""
         out = np.full(n_genes, missing)

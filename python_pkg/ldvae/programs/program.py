@@ -48,7 +48,7 @@ class Program:
     varies
         P-value of genes varying together at all.
     reference
-        The other population in which it varies most.
+        The other population that is the most likely to have half of its variance.
     reason
         Why it is no program, if that is known before p-values are adjusted.
     towards, towards_cosine
@@ -108,16 +108,15 @@ def call_programs(programs: list[Program]) -> tuple[np.ndarray, np.ndarray, list
 
 
 def _reason(program: Program, padj: float) -> str:
-    least = 1 if program.kind in ("between", "deviation") else GENES
     if program.reason:
         return program.reason
     if program.kind in ("between", "deviation"):
-        return "" if padj < LEVEL and program.n_genes >= least else "no gene differs for sure"
+        return "" if padj < LEVEL and program.n_genes else "no gene differs for sure"
     if not program.varies < LEVEL:
         return "does not vary beyond counting noise"
     if not program.enough:
         return f"less than {100 * EXCESS:.0f} % beyond counting noise"
-    if program.n_genes < least:
+    if program.n_genes < GENES:
         return f"fewer than {GENES} sure genes"
     if program.kind == "specific" and not program.pvalue < LEVEL:
         return f"{'varies' if program.ratio < 1 / RATIO else 'may vary'} in {program.reference} too"
