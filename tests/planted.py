@@ -81,7 +81,7 @@ def population(seed, name, loadings, n=250, library=800.0, shift=0.0, samples=No
     x = rng.poisson(rng.gamma(4.0, expression / 4.0)).astype(np.float32)
     offset = np.broadcast_to(np.log(x.sum(1, keepdims=True)), x.shape)
     local = Local.build(x, offset, np.full(len(loadings), 4.0), samples)
-    return Population(name, np.arange(n), np.arange(len(loadings)), local)
+    return Population(name, np.arange(n), np.arange(len(loadings)), local, samples)
 
 
 def loading(seed, n_genes=200, size=20, positive=False):

@@ -244,7 +244,7 @@ def test_nothing_to_learn_is_no_program():
 def test_donors_take_their_differences_out():
     donors = np.arange(400) % 4
     with_donors, _ = draw(11, None, n=400, base=BASE, donors=donors)
-    without = replace(with_donors, samples=None)._centred()
+    without = replace(with_donors, blocks=None)._centred()
     pvalues = []
     for local in (with_donors, without):
         a, b = local.cells(np.arange(200)), local.cells(np.arange(200, 400))

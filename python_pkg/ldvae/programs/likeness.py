@@ -63,12 +63,12 @@ def _log_means(setting: Setting) -> np.ndarray:
 
 def _share_of_samples(setting: Setting, programs: list[Program], own: int, program: Program) -> float:
     p = setting.populations[own]
-    if p.local.samples is None:
+    if p.samples is None:
         return float("nan")
     local = p.local.given(beside(programs, p.name, program)[p.genes])
     loading, varies = as_tensor(program.loading[p.genes]), []
-    for sample in np.unique(p.local.samples):
-        rows = np.flatnonzero(p.local.samples == sample)
+    for sample in np.unique(p.samples):
+        rows = np.flatnonzero(p.samples == sample)
         if len(rows) >= MIN_CELLS:
             varies.append(local.cells(rows).variance_test(loading).pvalue < LEVEL)
     return float(np.mean(varies)) if varies else float("nan")

@@ -36,7 +36,7 @@ _STILL = 1e-3  # mean square of a step of the activities, after which the next o
 _LOG_MEAN = (-30, 12)  # of a count, bounded so that a step too far stays finite
 _NOTHING = 1e-5  # share of a loading beyond the nuisance that is rounding
 _RIDGE = 0.1  # on slopes: keeps a gene with a handful of counts finite
-_DONOR_COUNTS = 10.0  # pseudo-counts behind a sample's own intercept: a normal prior of sd 0.3 on the log scale
+_BLOCK_COUNTS = 10.0  # pseudo-counts behind a block's own intercept: a normal prior of sd 0.3 on the log scale
 
 
 def _blocks(n: int, width: int) -> list[slice]:
@@ -50,27 +50,27 @@ class Local:
     """Counts of one population and what is held fixed in it.
 
     `x`, `offset` (n × genes; the offset holds log library size and covariate effects), `theta` (genes), `nuisance`
-    (genes × q: loadings of programs that are held fixed), `folds` (slices of genes), `samples` (n, or None: those
-    that get their own intercept per gene), `intercept` (genes), `adjusted` (offset with the samples' intercepts).
+    (genes × q: loadings of programs that are held fixed), `folds` (slices of genes), `blocks` (n, or None: samples and
+    batches, each with its own intercept per gene), `intercept` (genes), `adjusted` (offset with those of the blocks).
     """
 
     x: Tensor
     offset: Tensor
     theta: Tensor
     nuisance: Tensor
-    samples: np.ndarray | None
+    blocks: np.ndarray | None
     intercept: Tensor
     adjusted: Tensor
 
     @staticmethod
-    def build(x: np.ndarray, offset: np.ndarray, theta: np.ndarray, samples: np.ndarray | None) -> Local:
+    def build(x: np.ndarray, offset: np.ndarray, theta: np.ndarray, blocks: np.ndarray | None) -> Local:
         """From dense counts and offsets (n × genes, in random order) and dispersions (genes); without nuisance."""
         local = Local(
             x=as_tensor(x),
             offset=as_tensor(offset),
             theta=as_tensor(theta),
             nuisance=torch.zeros(x.shape[1], 0),
-            samples=samples,
+            blocks=blocks,
             intercept=torch.zeros(x.shape[1]),
             adjusted=torch.zeros(0),
         )
@@ -85,8 +85,8 @@ class Local:
     def cells(self, rows: np.ndarray) -> Local:
         """Some of the cells, with intercepts of their own."""
         index = torch.from_numpy(rows)
-        samples = None if self.samples is None else self.samples[rows]
-        return replace(self, x=self.x[index], offset=self.offset[index], samples=samples)._centred()
+        blocks = None if self.blocks is None else self.blocks[rows]
+        return replace(self, x=self.x[index], offset=self.offset[index], blocks=blocks)._centred()
 
     def given(self, nuisance: np.ndarray) -> Local:
         """The same cells with other fixed programs (genes × q)."""
@@ -95,13 +95,13 @@ class Local:
     def _centred(self) -> Local:
         intercept = ((self.x.sum(0) + 0.5) / (self.offset.exp().sum(0) + 1e-9)).log()
         adjusted = self.offset
-        if self.samples is not None:
+        if self.blocks is not None:
             adjusted = self.offset.clone()
             mu = (self.offset + intercept).exp()
-            for sample in np.unique(self.samples):
-                rows = torch.from_numpy(np.flatnonzero(self.samples == sample))
+            for block in np.unique(self.blocks):
+                rows = torch.from_numpy(np.flatnonzero(self.blocks == block))
                 seen, expected = self.x[rows].sum(0), mu[rows].sum(0)
-                adjusted[rows] += ((seen + _DONOR_COUNTS) / (expected + _DONOR_COUNTS)).log()
+                adjusted[rows] += ((seen + _BLOCK_COUNTS) / (expected + _BLOCK_COUNTS)).log()
             intercept = ((self.x.sum(0) + 0.5) / (adjusted.exp().sum(0) + 1e-9)).log()
         return replace(self, intercept=intercept, adjusted=adjusted)
 

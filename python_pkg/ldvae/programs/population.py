@@ -21,12 +21,16 @@ def offset_of(model: LDVAE, cells: Cells, rows: np.ndarray, position: np.ndarray
 
 @dataclass(frozen=True)
 class Population:
-    """One population: its rows in the data, the genes seen often enough in it, and its local model on those genes."""
+    """One population: its rows in the data, the genes seen often enough in it, and its local model on those genes.
+
+    `samples` are those of its rows, or None.
+    """
 
     name: str
     rows: np.ndarray
     genes: np.ndarray
     local: Local
+    samples: np.ndarray | None = None
 
     def spread(self, values: np.ndarray, n_genes: int, missing: float) -> np.ndarray:
         """Values of its own genes among those of all."""

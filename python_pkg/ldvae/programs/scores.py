@@ -33,7 +33,7 @@ def program_activity(
             block = rows[start : start + MOST_CELLS]
             adjusted = as_tensor(offset_of(model, cells, block, z[p.rows].mean(0), p.genes))
             x = as_tensor(cells.counts.matrix[block][:, p.genes].toarray())
-            part = replace(local, x=x, offset=adjusted, adjusted=adjusted, samples=None)
+            part = replace(local, x=x, offset=adjusted, adjusted=adjusted, blocks=None)
             scores = part.score(part.with_own(loading), p.local.intercept)
             out[block] = (scores.full[:, 0] * scores.scale[0]).double().numpy()
     return out

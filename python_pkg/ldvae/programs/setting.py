@@ -40,7 +40,8 @@ def prepare(fit: Fit, cells: Cells, labels: Labels, samples: Labels | None, seed
     labels
         Population of each cell; cells without a label take no part.
     samples
-        Sample (donor) of each cell: every gene then has an intercept per sample in every local model.
+        Sample (donor) of each cell. Every gene has an intercept per sample and registered batch in every local model:
+        what a batch adds there may differ from what it adds elsewhere.
     """
     model = rebuild(fit)
     z, _ = latent_moments(model, cells.mean, cells.variance)
@@ -55,6 +56,7 @@ def prepare(fit: Fit, cells: Cells, labels: Labels, samples: Labels | None, seed
     theta = model.log_theta.detach().exp().numpy()
     if fit.config.gene_likelihood == "poisson":
         theta = np.full_like(theta, 1e4)
+    keys = [labels for labels in (samples, cells.batch) if labels is not None]
     populations = []
     named = zip(labels.levels, members, strict=True)
     for name, rows in tqdm(named, "local models", len(members), leave=False, disable=None if sys.stderr else True):
@@ -65,7 +67,7 @@ def prepare(fit: Fit, cells: Cells, labels: Labels, samples: Labels | None, seed
         seen = np.bincount(matrix.indices[matrix.data > 0], minlength=matrix.shape[1])
         genes = np.random.default_rng(seed).permutation(np.flatnonzero(seen >= _GENE_CELLS))
         offset = offset_of(model, cells, rows, z[rows].mean(0), genes)
-        own = None if samples is None else samples.codes[rows]
-        local = Local.build(matrix[:, genes].toarray(), offset, theta[genes], own)
-        populations.append(Population(name, rows, genes, local))
+        blocks = None if not keys else np.unique([key.codes[rows] for key in keys], axis=1, return_inverse=True)[1]
+        local = Local.build(matrix[:, genes].toarray(), offset, theta[genes], blocks)
+        populations.append(Population(name, rows, genes, local, None if samples is None else samples.codes[rows]))
     return Setting(populations, cells.counts.matrix.shape[1], seed, small)

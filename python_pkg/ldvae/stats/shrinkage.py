@@ -58,6 +58,10 @@ class Shrunk:
         out[used] = point + (responsibility[:, 1:] * ndtr((value - centre[:, 1:]) / spread[:, 1:])).sum(1)
         return np.minimum(out, 1.0)
 
+    def of_components(self) -> tuple[np.ndarray, np.ndarray]:
+        """Posterior weight of each component of the prior for what was measured (entries × components), and its std."""
+        return self._mixture[0], self.prior_std
+
     def quantiles(self, *probabilities: float) -> np.ndarray:
         """Quantiles of each posterior (quantiles × entries), 0 where the point mass covers one; NaN if not measured."""
         responsibility, centre, spread, used = self._mixture
