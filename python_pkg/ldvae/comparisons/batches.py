@@ -1,92 +1,184 @@
-"""All that knows of batches and groups together: what batches add to a difference, and when nobody can tell."""
+"""All that knows of batches and groups together: what batches add to each gene, and when nobody can tell.
+
+A batch effect is what differs between the batches *within* groups. Where no chain of groups links the batches of two
+groups, batch and group cannot be told apart: nothing is taken out between them, and a sentence says so.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from ..checks import shown, warn
 from ..counts.labels import Labels
-from .moments import HALF_COUNT, Moments, pool
-from .plan import Plan
+from ..machine.memory import IN_CACHE, need_memory
+from ..stats.centre import centre
 
-__all__ = ["BatchEffects", "split_units", "warn_alone", "warn_confounded"]
+__all__ = ["BatchEffects", "apart", "linked", "split_units", "warn_apart", "warn_populations_apart"]
+
+_SPREADS = np.array([0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6])  # standard deviations of batch effects: a mixture prior
+_ROUNDS = 3  # of effects, and of what moves all genes of a unit alike
+_EM_STEPS = 50
+_MIN_GENES = 100  # of fewer, most may have changed: then nothing is taken to move all of them alike
+_APART = 0.05  # share of a group's cells in batches that no group links to the other's, from which it is said
 
 
 class BatchEffects:
-    """What the model's batch effects miss in each gene, and how well it is known.
+    """What batches add to the log expression of each gene, estimated within groups.
 
-    The residual log ratios log(sum x / sum mu) of every unit (group in one batch) are fitted by weighted least squares
-    with an effect per group and one per batch, the latter with prior N(0, 1). Groups with other shares of the batches
-    are then compared as if they had the same.
+    Log means of units (group in one batch), as observed, are fitted by weighted least squares: an effect per group, one
+    per batch, and a shift per unit that moves all genes alike (expression is a share of the library). Effects of
+    batches are draws from a mixture of normals whose weights the genes share: most genes differ little between
+    batches, some do a lot. They are centred in each set of batches that groups link, so nothing else is taken out.
 
     Parameters
     ----------
-    found
-        Moments of units that lie in one batch and one group each.
+    y, precision
+        Log means (units × genes) and the inverse of their sampling variances; 0 where nothing was counted.
     group, batch
-        Group and batch of each unit, numbers.
+        Numbers of group and batch of each unit.
+    share
+        Share of the cells that each batch has on average.
     """
 
-    def __init__(self, found: Moments, group: np.ndarray, batch: np.ndarray) -> None:
-        n_genes = found.sums["count"].shape[1]
-        self.group, self.batch, self.n_levels = group, batch, int(batch.max()) + 1
-        units = [pool(found, np.array([u])) for u in range(len(found.n))]
-        self.precision = np.stack([(unit.count > 0) / np.maximum(unit.variance, 1e-12) for unit in units])
-        residual = np.log((found.sums["count"] + HALF_COUNT) / (found.sums["mu"] + HALF_COUNT))
-        information = np.tile(np.eye(self.n_levels), (n_genes, 1, 1))
-        score = np.zeros((n_genes, self.n_levels))
-        for g in np.unique(group):
-            own = np.flatnonzero(group == g)
-            w, level = self.precision[own], batch[own]
-            total = np.maximum(w.sum(0), 1e-12)
-            score[:, level] += (w * (residual[own] - (w * residual[own]).sum(0) / total)).T
-            information[:, level, level] += w.T
-            information[:, level[:, None], level] -= np.einsum("bg,cg->gbc", w, w / total)
-        self.covariance = np.linalg.inv(information)
-        self.effect = np.einsum("gbc,gc->bg", self.covariance, score)
+    def __init__(
+        self, y: np.ndarray, precision: np.ndarray, group: np.ndarray, batch: np.ndarray, share: np.ndarray
+    ) -> None:
+        n_levels, n_genes = len(share), y.shape[1]
+        need_memory(f"effects of {n_levels:,} batches", 16.0 * n_genes * n_levels**2, "ask about fewer cells")
+        self._centring = _centring(linked(group, batch, n_levels), share)
+        information = _information(precision, group, batch, n_levels)
+        shift = np.zeros(len(y))
+        for _ in range(_ROUNDS):
+            score = np.zeros((n_genes, n_levels))
+            for own in _units(group):
+                w, r = precision[own], y[own] - shift[own, None]
+                mean = (w * r).sum(0) / np.maximum(w.sum(0), 1e-12)
+                np.add.at(score.T, batch[own], w * (r - mean))
+            effect, covariance = _posterior(information, score)
+            shift = _shifts(y - effect.T[batch], precision, group)
+        self.effect = (effect @ self._centring.T).T  # batches × genes
+        self.covariance = np.einsum("ab,gbc,dc->gad", self._centring, covariance, self._centring)
+        self.shift = shift
 
-    def between(self, units1: np.ndarray, units2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What to take off the log ratio of two groups of units, and the variance of that (genes, natural log)."""
-        difference = np.zeros_like(self.effect)
-        for units, sign in ((units1, 1.0), (units2, -1.0)):
-            w = self.precision[units] + 1e-12
-            np.add.at(difference, self.batch[units], sign * w / w.sum(0))
-        return (difference * self.effect).sum(0), np.einsum("bg,gbc,cg->g", difference, self.covariance, difference)
+    def variance(self, difference: np.ndarray) -> np.ndarray:
+        """Variance of `difference` (batches × genes, what a comparison has more of each batch) times the effects."""
+        return np.maximum(np.einsum("bg,gbc,cg->g", difference, self.covariance, difference), 0.0)
 
 
-def warn_confounded(plan: Plan, batch: Labels | None) -> None:
-    """Warn where two groups have no batch in common, so that no model can tell group from batch."""
-    seen = _batches_of(plan.codes, len(plan.sample), batch)
-    found = [c.title for c in plan.comparisons if not (seen[c.units1].any(0) & seen[c.units2].any(0)).any()]
-    if batch is not None and found:
-        which = ", ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
-        warn(f"The groups share no level of {batch.key!r}, so their difference may be that of the batches: {which}.")
+def _units(group: np.ndarray) -> list[np.ndarray]:
+    return [np.flatnonzero(group == g) for g in np.unique(group)]
 
 
-def warn_alone(labels: Labels, names: list[str], reference: list[str] | None, batch: Labels | None) -> None:
+def _information(precision: np.ndarray, group: np.ndarray, batch: np.ndarray, n_levels: int) -> np.ndarray:
+    """Information on the batch effects of each gene (genes × batches × batches), the groups' effects taken out."""
+    out = np.zeros((precision.shape[1], n_levels, n_levels))
+    for own in _units(group):
+        w, level = np.zeros((n_levels, precision.shape[1])), batch[own]
+        np.add.at(w, level, precision[own])
+        out[:, np.arange(n_levels), np.arange(n_levels)] += w.T
+        out -= np.einsum("bg,cg->gbc", w, w / np.maximum(w.sum(0), 1e-12))
+    return out
+
+
+def _posterior(information: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (genes × batches) and covariance of batch effects under the mixture prior."""
+    n_genes, n = score.shape
+    step = max(1, IN_CACHE // n**2)
+    blocks = [slice(start, start + step) for start in range(0, n_genes, step)]
+    fit = np.zeros((len(_SPREADS), n_genes))
+    for k, spread in enumerate(_SPREADS):
+        for rows in blocks:
+            precision = information[rows] + np.eye(n) / spread**2
+            solved = np.linalg.solve(precision, score[rows][..., None])[..., 0]
+            fit[k, rows] = 0.5 * (score[rows] * solved).sum(1)
+            fit[k, rows] -= 0.5 * (np.linalg.slogdet(precision)[1] + 2 * n * np.log(spread))
+    likelihood = np.exp(fit - fit.max(0))
+    weight = np.full(len(_SPREADS), 1 / len(_SPREADS))
+    for _ in range(_EM_STEPS):
+        joint = weight[:, None] * likelihood
+        weight = (joint / joint.sum(0)).mean(1)
+    joint = weight[:, None] * likelihood
+    responsibility = joint / joint.sum(0)
+    mean, square = np.zeros((n_genes, n)), np.zeros((n_genes, n, n))
+    for r, spread in zip(responsibility, _SPREADS, strict=True):
+        for rows in blocks:
+            covariance = np.linalg.inv(information[rows] + np.eye(n) / spread**2)
+            each = (covariance @ score[rows][..., None])[..., 0]
+            mean[rows] += r[rows, None] * each
+            square[rows] += r[rows, None, None] * (covariance + each[:, :, None] * each[:, None])
+    return mean, square - mean[:, :, None] * mean[:, None]
+
+
+def _shifts(y: np.ndarray, precision: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """What moves all genes of a unit alike against the other units of its group."""
+    out = np.zeros(len(y))
+    if y.shape[1] < _MIN_GENES:
+        return out
+    for own in _units(group):
+        w = precision[own]
+        mean = (w * y[own]).sum(0) / np.maximum(w.sum(0), 1e-12)
+        for u, residual, known in zip(own, y[own] - mean, w, strict=True):
+            if len(own) > 1:
+                out[u] = centre(np.where(known > 0, residual, np.nan), 1 / np.sqrt(np.maximum(known, 1e-12)))
+    return out
+
+
+def linked(group: np.ndarray, batch: np.ndarray, n_levels: int) -> np.ndarray:
+    """For each batch the number of the set of batches that groups link it to: batches of one group are linked."""
+    n_groups = int(group.max(initial=-1)) + 1
+    edges = coo_matrix((np.ones(len(group)), (group, n_groups + batch)), shape=(n_groups + n_levels,) * 2)
+    return np.asarray(connected_components(edges, directed=False)[1][n_groups:])
+
+
+def _centring(sets: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """The matrix that takes the mean of their set (by share) off the effects of batches."""
+    same = (sets[:, None] == sets) * np.maximum(share, 1e-12)
+    return np.asarray(np.eye(len(sets)) - same / same.sum(1, keepdims=True))
+
+
+def apart(n1: np.ndarray, n2: np.ndarray, sets: np.ndarray) -> bool:
+    """Whether two groups (cells in each batch) have cells in batches that no group links."""
+    share = [np.bincount(sets, n, sets.max() + 1) / max(n.sum(), 1) for n in (n1, n2)]
+    return bool(np.abs(share[0] - share[1]).max() > _APART)
+
+
+def warn_apart(titles: Sequence[str], batch: Labels) -> None:
+    """Say which comparisons are made as observed."""
+    if titles:
+        which = ", ".join(titles[:3]) + (f" and {len(titles) - 3} more" if len(titles) > 3 else "")
+        warn(
+            f"No group links the batches ({batch.key!r}: {shown(batch.levels)}) of the two sides, so what is due to "
+            f"batches cannot be told, and nothing is taken out between them: {which}. Name the samples (`sample_key`) "
+            "if batches are samples, fit without `batch_key` if they are what you ask about, or say "
+            "`batch_correction=False` where it can be said, and this is meant."
+        )
+
+
+def warn_populations_apart(
+    labels: Labels, names: Sequence[str], reference: list[str] | None, batch: Labels | None
+) -> None:
     """The same for populations (`names`) and those that each is compared with (all, or `reference`)."""
-    seen = _batches_of(labels.codes, len(labels.levels), batch)
+    if batch is None:
+        return
+    taken = labels.codes >= 0
+    n = np.zeros((len(labels.levels), len(batch.levels)))
+    np.add.at(n, (labels.codes[taken], batch.codes[taken]), 1)
+    sets = linked(*np.nonzero(n), len(batch.levels))
     number = {name: labels.levels.index(name) for name in names}
-    others = [labels.levels.index(name) for name in reference or names]
-    alone = [name for name, i in number.items() if not (seen[i] & seen[[j for j in others if j != i]].any(0)).any()]
-    if batch is not None and alone:
-        said = f"Populations share no level of {batch.key!r} with those they are compared with, so their difference may"
-        warn(f"{said} be that of the batches: {shown(alone)}.")
+    others = {name: [labels.levels.index(o) for o in reference or names if o != name] for name in names}
+    warn_apart(
+        [f"{name} against the others" for name, i in number.items() if apart(n[i], n[others[name]].sum(0), sets)], batch
+    )
 
 
-def _batches_of(codes: np.ndarray, n_units: int, batch: Labels | None) -> np.ndarray:
-    """Whether each unit has cells of each batch (units × batches)."""
-    taken = codes >= 0
-    seen = np.zeros((n_units, 0 if batch is None else len(batch.levels)), dtype=bool)
-    if batch is not None:
-        seen[codes[taken], batch.codes[taken]] = True
-    return seen
-
-
-def split_units(codes: np.ndarray, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Units by batch: the new unit of each cell (-1: none), and the old unit and batch of each new one."""
-    n_levels = int(batch.max()) + 1
-    used, inverse = np.unique(codes[codes >= 0] * n_levels + batch[codes >= 0], return_inverse=True)
+def split_units(codes: np.ndarray, part: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Units by part (a batch): the new unit of each cell (-1: none), and the old unit and part of each new one."""
+    n_parts = int(part.max(initial=0)) + 1
+    used, inverse = np.unique(codes[codes >= 0] * n_parts + part[codes >= 0], return_inverse=True)
     new = np.full(len(codes), -1)
     new[codes >= 0] = inverse
-    return new, used // n_levels, used % n_levels
+    return new, used // n_parts, used % n_parts

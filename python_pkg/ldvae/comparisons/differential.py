@@ -15,8 +15,9 @@ from ..stats.replicates import two_groups
 from ..stats.shrinkage import ash
 from ..stats.testing import log_odds, normal_equivalent, posterior_fdr
 from ..tables import LN2
-from .batches import BatchEffects, split_units, warn_confounded
-from .moments import Group, Moments, counted, moments, pool
+from .batches import warn_apart
+from .means import Means
+from .moments import Group, counted
 from .pairs import compare_pairs
 from .plan import Comparison, Plan, leave_out
 
@@ -55,7 +56,6 @@ class Settings:
 
 def compare(fit: Fit, cells: Cells, plan: Plan, settings: Settings) -> dict[str, Any]:
     """The columns of the table: all comparisons of the plan, all genes in each."""
-    warn_confounded(plan, cells.batch)
     comparisons = plan.comparisons
     if settings.estimand == "cell":
         found = compare_cells(fit, cells, plan, settings)
@@ -78,30 +78,34 @@ def compare_means(fit: Fit, cells: Cells, plan: Plan, settings: Settings) -> lis
     The estimate of each gene (`moments.pool`, corrected by `BatchEffects`) goes with its standard error through
     the mixture-prior empirical Bayes of `ash` over the genes of a comparison.
     """
-    batch = cells.batch
-    split = np.zeros(len(plan.codes), dtype=np.int64) if batch is None else batch.codes
-    cell_codes, parent, level = split_units(plan.codes, split)
-    found = moments(rebuild(fit), cells, cell_codes, len(parent), settings.batch_correction, settings.seed)
-    effects = BatchEffects(found, parent, level) if batch is not None and settings.batch_correction else None
-    out = []
+    means, out = _means(fit, cells, plan, settings), []
     for comparison in plan.comparisons:
-        units1, units2 = (np.flatnonzero(np.isin(parent, u)) for u in (comparison.units1, comparison.units2))
-        one, two = pool(found, units1), pool(found, units2)
-        offset, extra = (0.0, 0.0) if effects is None else effects.between(units1, units2)
-        effect, std = contrast(one, two, offset, extra)
+        units1, units2 = comparison.units1, comparison.units2
+        one, two = means.group(units1), means.group(units2)
+        effect, std = contrast(one, two, means.extra([(units1, 1.0), (units2, -1.0)]))
         tested = is_tested(one, two)
         posterior = _posterior(np.where(tested, effect, np.nan), std, settings)
-        means = [1e4 * np.exp(group.log_mean) for group in (one, two)]
-        out.append({**posterior, **_raw(one, two, means)})
+        out.append({**posterior, **_raw(one, two, [1e4 * np.exp(group.log_mean) for group in (one, two)])})
     return out
+
+
+def _means(fit: Fit, cells: Cells, plan: Plan, settings: Settings) -> Means:
+    """Means of the plan's units; said is which comparisons batches make uncertain."""
+    means = Means(
+        fit, cells, plan.codes, len(plan.sample), correct=settings.batch_correction, seed=settings.seed,
+        parts=plan.parts(), mixed=plan.mixed,
+    )  # fmt: skip
+    if cells.batch is not None and settings.batch_correction:
+        warn_apart([c.title for c in plan.comparisons if means.apart(c.units1, c.units2)], cells.batch)
+    return means
 
 
 def compare_samples(fit: Fit, cells: Cells, plan: Plan, settings: Settings) -> tuple[list[Comparison], list[Columns]]:
     """The same with samples as the units of sampling: moderated t on log means of samples, paired where possible."""
-    found = moments(rebuild(fit), cells, plan.codes, len(plan.sample), settings.batch_correction, settings.seed)
+    found = _means(fit, cells, plan, settings)
     kept, out, refused = [], [], []
     for comparison in plan.comparisons:
-        one, two = pool(found, comparison.units1), pool(found, comparison.units2)
+        one, two = found.pooled(comparison.units1), found.pooled(comparison.units2)
         y1, samples1 = _sample_means(found, plan, comparison.units1)
         y2, samples2 = _sample_means(found, plan, comparison.units2)
         try:
@@ -141,14 +145,12 @@ def compare_cells(fit: Fit, cells: Cells, plan: Plan, settings: Settings) -> lis
     return out
 
 
-def contrast(
-    one: Group, two: Group, offset: np.ndarray | float = 0.0, extra: np.ndarray | float = 0.0
-) -> tuple[np.ndarray, np.ndarray]:
+def contrast(one: Group, two: Group, extra: np.ndarray | float = 0.0) -> tuple[np.ndarray, np.ndarray]:
     """Log2 fold change of each gene and its standard error.
 
     On the log scale a normal error misjudges small counts. The standard error is therefore the one with which a normal
     test has the evidence of the likelihood ratio of the two (overdispersed) counts, within a factor of two of the
-    delta method's. `offset` is what batches add to the difference, and `extra` its variance (natural log).
+    delta method's. `extra` is the variance of what batches add to the difference (natural log).
     """
     effect = one.log_mean - two.log_mean
     wald = np.sqrt(one.variance_if(effect > 0) + two.variance_if(effect < 0))
@@ -165,7 +167,7 @@ def contrast(
     same = (np.log(observed[0] / one.exposure) > np.log(observed[1] / two.exposure)) == (effect > 0)
     usable = same & (root > 1e-3)
     factor = np.where(usable, np.clip(np.abs(effect) / np.where(usable, root, 1.0) / wald, 0.5, 2.0), 1.0)
-    return (effect - offset) / LN2, np.sqrt((factor * wald) ** 2 + extra) / LN2
+    return effect / LN2, np.sqrt((factor * wald) ** 2 + extra) / LN2
 
 
 def is_tested(one: _Observed, two: _Observed) -> np.ndarray:
@@ -174,10 +176,10 @@ def is_tested(one: _Observed, two: _Observed) -> np.ndarray:
     return enough[0] | enough[1]
 
 
-def _sample_means(found: Moments, plan: Plan, units: np.ndarray) -> tuple[np.ndarray, list[str]]:
+def _sample_means(found: Means, plan: Plan, units: np.ndarray) -> tuple[np.ndarray, list[str]]:
     """Log2 mean expression of the samples with enough cells in a group (samples × genes), and their names."""
     samples = plan.samples_of(units, found.n)
-    return np.array([pool(found, own).log_mean / LN2 for own in samples.values()]), list(samples)
+    return np.array([found.group(own).log_mean / LN2 for own in samples.values()]), list(samples)
 
 
 def _posterior(effect: np.ndarray, std: np.ndarray, settings: Settings) -> Columns:

@@ -4,9 +4,10 @@ The mean of a group is the model's, corrected by what the counts say about it:
 
     log mean = log(sum rho / n) + log(sum x / sum mu),
 
-with rho the expression of each cell at the average batch (its posterior mean) and mu its expected count at
-its own library and batch. The first term takes batches and depth out, the second whatever the model fits badly, so the
-estimate is right if either is: any error in loadings or latent positions enters rho and mu alike and cancels.
+with rho the expression of each cell (its posterior mean) at its own batch and the average of the other covariates, and
+mu its expected count at its own library. The first term takes depth and covariates out, the second whatever the model
+fits badly, so the estimate is right if either is: any error in loadings or latent positions enters rho and mu alike and
+cancels. Batches are taken out where groups are compared (`means`, `batches`).
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ _DECODED = ("rho", "mu", "x", "rho_rho", "mu_mu", "x_x", "rho_mu", "rho_x", "mu_
 
 
 @torch.no_grad()
-def moments(model: LDVAE, cells: Cells, codes: np.ndarray, n_units: int, batch_correction: bool, seed: int) -> Moments:
+def moments(model: LDVAE, cells: Cells, codes: np.ndarray, n_units: int, average: bool, seed: int) -> Moments:
     """Sums over the cells of each unit, each cell with the posterior means of its expression.
 
     Noise (where it is needed) and subset depend on seed and row only, so that a cell contributes the same to whichever
@@ -109,8 +110,8 @@ def moments(model: LDVAE, cells: Cells, codes: np.ndarray, n_units: int, batch_c
         Unit of each cell, -1 for none.
     n_units
         Number of units.
-    batch_correction
-        Take rho at the average batch, else at the cell's own.
+    average
+        Take rho at the average of the covariates that are not the batch, else at the cell's own.
     seed
         Of subset and noise.
     """
@@ -123,7 +124,7 @@ def moments(model: LDVAE, cells: Cells, codes: np.ndarray, n_units: int, batch_c
     n = np.bincount(codes[taken], minlength=n_units).astype(float)
     sums, largest = counted(counts, codes, n_units)
     decoded = np.zeros((len(_DECODED), n_units, c.n_genes))
-    expected = ExpectedExpression(model, cells, batch_correction)
+    expected = ExpectedExpression(model, cells, average)
     order = np.flatnonzero(taken)[np.lexsort((priority[taken], codes[taken]))]  # by unit, at random within
     within_unit = np.arange(len(order)) - (np.cumsum(n) - n).astype(int)[codes[order]]
     rows = order[within_unit < CELLS_DECODED]

@@ -49,16 +49,26 @@ class Plan:
         Names of the samples.
     comparisons
         In the order of the table.
+    mixed
+        Groups are sets of cells of whatever populations, not labels.
     """
 
     codes: np.ndarray
     sample: np.ndarray
     samples: list[str]
     comparisons: list[Comparison]
+    mixed: bool = False
 
     def rows(self, units: np.ndarray) -> np.ndarray:
         """Row numbers of the cells of some units."""
         return np.flatnonzero(np.isin(self.codes, units))
+
+    def parts(self) -> list[np.ndarray]:
+        """Units that are compared with each other, of each stratum."""
+        every = {c.within: [] for c in self.comparisons}
+        for c in self.comparisons:
+            every[c.within] += [c.units1, c.units2]
+        return [np.unique(np.concatenate(units)) for units in every.values()]
 
     def samples_of(self, units: np.ndarray, n: np.ndarray) -> dict[str, np.ndarray]:
         """Of some units, those of each sample that has enough cells there; `n` is the number of cells of every unit."""
@@ -158,7 +168,7 @@ def plan_comparisons(
             raise ValueError(f"There is nothing to compare, only groups {reason}")
         checks.warn(f"Left out were {len(left_out)} comparisons {reason}")
     sample_of = np.full(len(used), -1) if sample is None else used % n_samples
-    return Plan(codes, sample_of, [] if sample is None else sample.levels, comparisons)
+    return Plan(codes, sample_of, [] if sample is None else sample.levels, comparisons, groupby is None)
 
 
 def _check_size(what: str, n: int, n_genes: int, each: int, remedy: str) -> None:

@@ -79,18 +79,20 @@ def is_log_normal(model: LDVAE) -> bool:
 
 
 class ExpectedExpression:
-    """Posterior mean of expression, of its square, and of expression at the cell's own batch (rows × genes each).
+    """Posterior mean of expression, of its square, and of expression as observed (rows × genes each).
 
-    With `average` the first two are at the average batch, otherwise at the cell's own. Where log expression is normal
-    the means are those of a log-normal (the normaliser at its expectation), and `noise` is not used; otherwise they are
-    those of two draws of z with this noise and its opposite.
+    All are at the cell's own batch; with `average` the first two are at the average of the other covariates. Where log
+    expression is normal the means are those of a log-normal (the normaliser at its expectation), and `noise` is not
+    used; otherwise they are those of two draws of z with this noise and its opposite.
     """
 
     @torch.no_grad()
     def __init__(self, model: LDVAE, cells: Cells, average: bool) -> None:
         c = model.config
         self.model, self.cells = model, cells
-        self.average = average and c.n_design > 0
+        self.others = np.ones(c.n_design, dtype=bool)
+        self.others[c.batch_columns] = False
+        self.average = average and bool(self.others.any())
         if is_log_normal(model):
             # what moves all genes alike moves no share, so that loadings count from those of an average count
             common = torch.softmax(model.intercept, 0) @ model.loadings if c.closed else 0.0
@@ -105,20 +107,27 @@ class ExpectedExpression:
         if noise is not None:
             z = [latent_draw(model, cells, rows, sign * noise) for sign in (1.0, -1.0)]
             there = [log_expression(model.decode(draw, design), closed).exp_() for draw in z]
-            draws = [average_expression(model, draw) for draw in z] if self.average else there
+            draws = there
+            if self.average:
+                at = self._without(design)
+                draws = [log_expression(model.decode(draw, at), closed).exp_() for draw in z]
             mean, squares, observed = draws[0] + draws[1], draws[0].square() + draws[1].square(), there[0] + there[1]
             return mean.mul_(0.5), squares.mul_(0.5), observed.mul_(0.5)
         spread = torch.from_numpy(cells.variance[rows]) @ self.squared_loadings
-        own_batch = torch.zeros_like(design) if self.average else design
+        own_batch = self._without(design) if self.average else design
         features = torch.cat([torch.from_numpy(cells.mean[rows]), torch.ones(len(rows), 1), own_batch], 1)
         score = torch.addmm(spread, features, self.weights, beta=0.5)
         rho = exp_and_sum(score)[0] if closed else exp_(score)
         own = rho
-        if self.average:  # cells of one batch share its effect
-            own = rho * exp_((design[:1] if (design == design[0]).all() else design) @ model.design_effect)
+        if self.average:
+            own = rho * exp_((design - own_batch) @ model.design_effect)
         rho = _as_share(rho, closed)
         squares = exp_(spread.clamp_(max=_REACH)).mul_(rho).mul_(rho)
         return rho, squares, _as_share(own, closed) if self.average else rho
+
+    def _without(self, design: torch.Tensor) -> torch.Tensor:
+        """The design with all but the batch at its average."""
+        return torch.where(torch.from_numpy(self.others), 0.0, design)
 
 
 def _as_share(rho: torch.Tensor, closed: bool) -> torch.Tensor:

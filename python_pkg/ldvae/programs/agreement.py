@@ -69,9 +69,9 @@ def pool(members: Sequence[Slope]) -> Slope:
 def borrow(own: Slope, others: Slope) -> Slope:
     """A population's slopes, drawn to what the others say by as much as they agree.
 
-    own ~ N(beta, variance), beta = c mu + deviation, where mu has the posterior that `ash` gives the others' slopes. All
-    genes deviate a little and few far: the prior of deviations is a mixture around a variance that most genes share,
-    and c is what most genes share. Estimate and variance of beta, the error of c among it.
+    own ~ N(beta, variance), beta = c mu + deviation, where mu has the posterior that `ash` gives the others' slopes.
+    All genes deviate a little and few far: the prior of deviations is a mixture around a variance that most genes
+    share, and c is what most genes share. Estimate and variance of beta, the error of c among it.
     """
     known = np.isfinite(own[1]) & np.isfinite(others[1])
     if known.sum() < _FEW:

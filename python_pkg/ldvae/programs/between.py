@@ -6,9 +6,9 @@ import numpy as np
 from scipy.stats import norm
 
 from ..checks import shown, warn
-from ..comparisons.moments import Group, Moments, moments, pool
+from ..comparisons.means import Means
 from ..counts.labels import Labels
-from ..fit.posterior import Cells, rebuild
+from ..fit.posterior import Cells
 from ..fit.record import Fit
 from ..stats.moderation import moderated_contrast
 from ..stats.shrinkage import ash
@@ -26,7 +26,7 @@ def between_programs(
 ) -> list[Program]:
     """Log mean expression of each population less the average over the reference populations, each counted alike.
 
-    Means are those of `moments.pool`: the model's, at the average batch, corrected by the counts. Their error is that
+    Means are those of `means.Means`: the model's, corrected by the counts, at the average batch. Their error is that
     of other cells of the same populations or, with samples, of other samples (moderated t on the differences within
     samples). The program's p-value combines those of the genes (Simes).
 
@@ -47,18 +47,14 @@ def between_programs(
     n_samples = 1 if samples is None else len(samples.levels)
     codes = labels.codes * n_samples + (0 if samples is None else samples.codes)
     codes[(labels.codes < 0) | (False if samples is None else samples.codes < 0)] = -1
-    found = moments(rebuild(fit), cells, codes, len(labels.levels) * n_samples, True, seed)
-    pooled = {i: pool(found, np.array([i])) for i in kept} if samples is None else {}
-    tested = found.sums["count"].sum(0) >= _MIN_COUNTS
+    means = Means(fit, cells, codes, len(labels.levels) * n_samples, correct=True, seed=seed)
+    tested = means.found.sums["count"].sum(0) >= _MIN_COUNTS
     programs = []
     for i in kept:
         others = [j for j in kept if j != i and (reference is None or labels.levels[j] in reference)]
         if others:
-            effect, std = (
-                _by_cells(pooled[i], [pooled[j] for j in others])
-                if samples is None
-                else _by_samples(found, i, others, n_samples)
-            )
+            units = [np.arange(j * n_samples, (j + 1) * n_samples) for j in [i, *others]]
+            effect, std = _by_cells(means, units) if samples is None else _by_samples(means, i, others, n_samples)
             shrunk = ash(np.where(tested, effect, np.nan), std)
             pvalue = simes(2 * norm.sf(np.abs(effect / std)[tested]))
             program = Program(
@@ -78,19 +74,21 @@ def between_programs(
     return programs
 
 
-def _by_cells(own: Group, rest: list[Group]) -> tuple[np.ndarray, np.ndarray]:
+def _by_cells(means: Means, units: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    own, *rest = (means.group(u) for u in units)
     effect = own.log_mean - np.mean([r.log_mean for r in rest], axis=0)
     reference = np.sum([r.variance_if(effect < 0) for r in rest], axis=0) / len(rest) ** 2
-    return effect, np.sqrt(own.variance_if(effect > 0) + reference)
+    extra = means.extra([(units[0], 1.0), *((u, -1 / len(rest)) for u in units[1:])])
+    return effect, np.sqrt(own.variance_if(effect > 0) + reference + extra)
 
 
-def _by_samples(found: Moments, i: int, others: list[int], n_samples: int) -> tuple[np.ndarray, np.ndarray]:
+def _by_samples(means: Means, i: int, others: list[int], n_samples: int) -> tuple[np.ndarray, np.ndarray]:
     differences = []
     for s in range(n_samples):
-        present = [j for j in others if found.n[j * n_samples + s] >= _MIN_CELLS]
-        if found.n[i * n_samples + s] >= _MIN_CELLS and present:
-            means = [pool(found, np.array([j * n_samples + s])).log_mean for j in [i, *present]]
-            differences.append(means[0] - np.mean(means[1:], axis=0))
+        present = [j for j in others if means.n[j * n_samples + s] >= _MIN_CELLS]
+        if means.n[i * n_samples + s] >= _MIN_CELLS and present:
+            own, *rest = (means.group(np.array([j * n_samples + s])).log_mean for j in [i, *present])
+            differences.append(own - np.mean(rest, axis=0))
     if len(differences) < 2:
         raise ValueError(
             f"`sample_key` must have at least two samples with {_MIN_CELLS} cells of each population and of another; "

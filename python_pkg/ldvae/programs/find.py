@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from .. import checks
-from ..comparisons.batches import warn_alone
+from ..comparisons.batches import warn_populations_apart
 from ..counts.labels import Labels, read_labels, warn_unnamed
 from ..fit.posterior import Cells, read_data
 from ..fit.record import Fit, check_fit
@@ -93,7 +93,7 @@ def find_programs(
 
     found: Found = once(kind, reference, find)
     if kind == "between":
-        warn_alone(labels, [p.population for p in found.programs], reference, cells.batch)
+        warn_populations_apart(labels, [p.population for p in found.programs], reference, cells.batch)
     else:
         warn_like(found.programs, found.called)
     return found
