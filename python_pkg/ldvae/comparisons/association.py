@@ -13,7 +13,7 @@ from scipy.stats import t as t_distribution
 
 from .. import checks
 from ..stats.moderation import hotelling, hotelling_design, moderated_contrast
-from ..stats.replicates import sample_design
+from ..stats.replicates import NotEnough, equally_known, sample_design
 from ..stats.testing import bh
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["associate"]
 
+PER_STD = "per standard deviation"
 _MIN_CELLS = 5  # the mean of fewer cells is no measurement of a sample, and fewer cells are no group
 
 
@@ -37,8 +38,10 @@ class _Result:
     omnibus: tuple[float, float]
     n_cells: int
     n_samples: int
+    refused: str = ""
 
 
+_Columns = Callable[[np.ndarray], np.ndarray]
 _Analysis = Callable[[np.ndarray, np.ndarray, "np.ndarray | None"], list[_Result]]  # of scores, their rows, samples
 
 
@@ -49,6 +52,7 @@ def associate(
     values: Labels | np.ndarray,
     sample: Labels | None = None,
     within: Labels | None = None,
+    adjust: _Columns | None = None,
 ) -> dict[str, Any]:
     """Relate every factor to an annotation of the cells.
 
@@ -71,6 +75,8 @@ def associate(
         Sample (donor, animal, culture) of each cell.
     within
         Repeat the analysis inside each of its levels.
+    adjust
+        Columns of the design for some samples (by number): what is adjusted for.
 
     Returns
     -------
@@ -78,8 +84,8 @@ def associate(
         Columns of the table "association", K + 1 rows per level of `within` and level of `key`:
 
         * `factor`: its name, or "all" for Hotelling's T² of all factors at once, which no rotation of them changes;
-        * `key`, `level` ("" for numbers), `within` ("all" without it), `unit` ("samples" or "cells");
-        * `effect`: difference of mean scores, or slope per standard deviation of the key (the same in all of
+        * `key`, `level` (of numbers "per standard deviation"), `within` ("all" without it), `unit` ("samples" or "cells");
+        * `effect`: difference of mean scores, or slope per standard deviation of the key (that of all of
           `within`; of sample means, with samples), in standard deviations of the factor; `std` its standard error;
         * `statistic`, `pval`: t (moderated with samples, Welch's without), F for "all"; NaN where a side has fewer
           than two samples, or too few cells;
@@ -98,15 +104,25 @@ def associate(
     used = np.isfinite(values) if isinstance(values, np.ndarray) else values.codes >= 0
     for labels in (sample, within):
         used = used if labels is None else used & (labels.codes >= 0)
-    analyse = _slopes(key, values, used, sample) if isinstance(values, np.ndarray) else _contrasts(key, values, used)
+    if isinstance(values, np.ndarray):
+        analyse = _slopes(key, values, used, sample, adjust)
+    else:
+        analyse = _contrasts(key, values, used, adjust)
 
     columns: dict[str, list[np.ndarray]] = {}
+    refused, n_results = [], 0
     for name, rows in _strata(used, within):
         results = analyse(scores[rows], rows, None if sample is None else sample.codes[rows])
+        refused += [result.refused for result in results if result.refused]
+        n_results += len(results)
         for result in results:
             for column, block in _rows(result, name, factor_names).items():
                 columns.setdefault(column, []).append(block)
     table: dict[str, Any] = {column: np.concatenate(blocks) for column, blocks in columns.items()}
+    if refused and len(refused) == n_results:
+        raise ValueError(f"`{'sample_key' if adjust is None else 'adjust'}`: {refused[0]}.")
+    if refused:
+        checks.warn(f"{len(refused)} of {n_results} comparisons are not tested, the first because {refused[0]}.")
     omnibus = table["factor"] == "all"
     padj = np.empty(len(omnibus))
     padj[omnibus], padj[~omnibus] = bh(table["pval"][omnibus]), bh(table["pval"][~omnibus])
@@ -170,14 +186,24 @@ def _t_test(
     result.pvalue = 2.0 * t_distribution.sf(np.abs(result.statistic), df(variance))
 
 
-def _moderated(result: _Result, y: np.ndarray, design: np.ndarray, contrast: np.ndarray) -> None:
-    tested = moderated_contrast(y, design, contrast)
+def _moderated(
+    result: _Result, y: np.ndarray, x: np.ndarray, samples: np.ndarray, adjust: _Columns | None, slope: bool = False
+) -> None:
+    try:
+        columns = None if adjust is None else adjust(samples)
+        found = sample_design(x, samples.astype(str).tolist(), columns, slope=slope)
+    except NotEnough as error:
+        result.refused = str(error)
+        return
+    rows, design = equally_known(y, found)
+    tested = moderated_contrast(rows, design, found.contrast)
     result.effect, result.std = tested["effect"], tested["std"]
     result.statistic, result.pvalue = tested["statistic"], tested["pvalue"]
-    result.omnibus = hotelling_design(y, design, contrast)
+    result.omnibus = hotelling_design(rows, design, found.contrast)
+    result.n_samples = found.n_samples
 
 
-def _contrasts(key: str, values: Labels, used: np.ndarray) -> _Analysis:
+def _contrasts(key: str, values: Labels, used: np.ndarray, adjust: _Columns | None) -> _Analysis:
     """The analysis of a categorical key: all levels that occur, or the second of two, each against all other cells."""
     found = np.unique(values.codes[used])
     if len(found) < 2:
@@ -189,7 +215,11 @@ def _contrasts(key: str, values: Labels, used: np.ndarray) -> _Analysis:
         codes, n_cells = values.codes[rows], len(rows)
         size = np.bincount(codes, minlength=n_levels)
         ranks = _sums(rankdata(scores, axis=0), codes, n_levels)  # (levels, K)
-        test = _cell_tests(scores, codes, size) if samples is None else _sample_tests(scores, codes, samples, n_levels)
+        test = (
+            _cell_tests(scores, codes, size)
+            if samples is None
+            else _sample_tests(scores, codes, samples, n_levels, adjust)
+        )
         results = []
         for level in tested:
             result = _untested(values.levels[level], int(size[level]), scores.shape[1])
@@ -222,7 +252,7 @@ def _cell_tests(scores: np.ndarray, codes: np.ndarray, size: np.ndarray) -> Call
 
 
 def _sample_tests(
-    scores: np.ndarray, codes: np.ndarray, samples: np.ndarray, n_levels: int
+    scores: np.ndarray, codes: np.ndarray, samples: np.ndarray, n_levels: int, adjust: _Columns | None
 ) -> Callable[[int, _Result], None]:
     """Moderated t and Hotelling's T² between means of samples."""
     n_samples = int(samples.max(initial=-1)) + 1
@@ -230,22 +260,23 @@ def _sample_tests(
     count = np.bincount(group, minlength=n_samples * n_levels).reshape(n_samples, n_levels)
     sums = _sums(scores, group, n_samples * n_levels).reshape(n_samples, n_levels, -1)
 
-    def means(n: np.ndarray, total: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    def means(n: np.ndarray, total: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         kept = np.flatnonzero(n >= _MIN_CELLS)
-        return total[kept] / n[kept, None], [str(k) for k in kept]
+        return total[kept] / n[kept, None], kept
 
     def test(level: int, result: _Result) -> None:
         y1, samples1 = means(count[:, level], sums[:, level])
         y2, samples2 = means(count.sum(1) - count[:, level], sums.sum(1) - sums[:, level])
         if min(len(samples1), len(samples2)) >= 2:
-            comparison = sample_design(y1, samples1, y2, samples2)
-            _moderated(result, comparison.y, comparison.design, comparison.contrast)
-            result.n_samples = comparison.n_samples
+            x, own = np.repeat([1.0, 0.0], [len(samples1), len(samples2)]), np.r_[samples1, samples2]
+            _moderated(result, np.vstack([y1, y2]), x, own, adjust)
 
     return test
 
 
-def _slopes(key: str, values: np.ndarray, used: np.ndarray, sample: Labels | None) -> _Analysis:
+def _slopes(
+    key: str, values: np.ndarray, used: np.ndarray, sample: Labels | None, adjust: _Columns | None
+) -> _Analysis:
     """The analysis of a numeric key: regression of the scores, or of their sample means, on it."""
     x = np.asarray(values[used], dtype=np.float64)
     if sample is not None:
@@ -258,7 +289,7 @@ def _slopes(key: str, values: np.ndarray, used: np.ndarray, sample: Labels | Non
         raise ValueError(f"`key` must name a column that varies between {what}, which '{key}' does not; name another.")
 
     def analyse(scores: np.ndarray, rows: np.ndarray, samples: np.ndarray | None) -> list[_Result]:
-        x, result = np.asarray(values[rows], dtype=np.float64) / unit, _untested("", len(rows), scores.shape[1])
+        x, result = np.asarray(values[rows], dtype=np.float64) / unit, _untested(PER_STD, len(rows), scores.shape[1])
         if samples is not None:
             count = np.bincount(samples)
             kept = count >= _MIN_CELLS
@@ -269,8 +300,7 @@ def _slopes(key: str, values: np.ndarray, used: np.ndarray, sample: Labels | Non
         if len(x) < (3 if samples is not None else _MIN_CELLS) or sxx < 1e-20:
             return [result]
         if samples is not None:
-            _moderated(result, scores, np.column_stack([np.ones_like(x), x]), np.array([0.0, 1.0]))
-            result.n_samples = len(x)
+            _moderated(result, scores, x, np.flatnonzero(kept), adjust, slope=True)
             return [result]
         centred, df = _centre(scores), len(x) - 2
         total, effect = centred.T @ centred, x @ centred / sxx

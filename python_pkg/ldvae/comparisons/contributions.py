@@ -11,7 +11,7 @@ from ..fit.record import Fit
 from ..machine.memory import AT_A_TIME
 from ..model.link import log_expression
 from ..model.network import LDVAE
-from ..stats.replicates import sample_design
+from ..stats.replicates import NotEnough, sample_design
 from ..tables import LN2
 from .moments import CELLS_DECODED
 from .plan import Comparison, Plan, leave_out
@@ -44,7 +44,7 @@ def contributions(
     for comparison in plan.comparisons:
         try:
             (z1, log1, of_mean1), (z2, log2, of_mean2) = _sides(units, plan, comparison)
-        except ValueError as error:
+        except NotEnough as error:
             refused.append(str(error))
             continue
         linear = model.config.decoder == "linear"
@@ -114,13 +114,13 @@ def _sides(units: tuple[np.ndarray, ...], plan: Plan, comparison: Comparison) ->
     if not plan.samples:
         return [_pooled(units, group) for group in groups]
     own = [plan.samples_of(group, units[0]) for group in groups]
-    values = [np.array([np.concatenate(_pooled(units, u)) for u in samples.values()]) for samples in own]
-    names = (comparison.group1, comparison.group2)
-    paired = sample_design(values[0], list(own[0]), values[1], list(own[1]), names).paired
-    shared = own[0].keys() & own[1].keys()
-    used = [[not paired or sample in shared for sample in samples] for samples in own]
+    values = [np.concatenate(_pooled(units, u)) for samples in own for u in samples.values()]
+    x = np.repeat([1.0, 0.0], [len(samples) for samples in own])
+    names = [plan.samples[s] for samples in own for s in samples]
+    weights = sample_design(x, names, names=(comparison.group1, comparison.group2)).weights
     ends = np.cumsum([values.shape[1] for values in units[1:-1]])
-    return [np.split(v[rows].mean(0), ends) for v, rows in zip(values, used, strict=True)]
+    second = np.mean(np.array(values)[x == 0], axis=0)
+    return [np.split(at, ends) for at in (second + weights @ np.array(values), second)]
 
 
 def _pooled(units: tuple[np.ndarray, ...], group: np.ndarray) -> list[np.ndarray]:

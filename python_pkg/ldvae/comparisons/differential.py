@@ -7,19 +7,22 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.stats import t as t_distribution
 
 from ..fit.posterior import Cells, rebuild
 from ..fit.record import Fit
-from ..stats.centre import weighted_median
-from ..stats.replicates import two_groups
+from ..stats.centre import centre
+from ..stats.replicates import NotEnough, SampleDesign, without_shifts
+from ..stats.replicates import compare_samples as compare_rows
 from ..stats.shrinkage import ash
-from ..stats.testing import log_odds, normal_equivalent, posterior_fdr
+from ..stats.testing import bh, log_odds, normal_equivalent, posterior_fdr
 from ..tables import LN2
 from .batches import warn_apart
 from .means import Means
 from .moments import Group, counted
 from .pairs import compare_pairs
 from .plan import Comparison, Plan, leave_out
+from .samples import Adjust, SampleRows, design_of, sample_rows, say
 
 __all__ = ["Settings", "compare", "contrast"]
 
@@ -52,6 +55,7 @@ class Settings:
     fdr_target: float
     n_samples: int
     seed: int
+    adjust: Adjust | None = None
 
 
 def compare(fit: Fit, cells: Cells, plan: Plan, settings: Settings) -> dict[str, Any]:
@@ -69,6 +73,7 @@ def compare(fit: Fit, cells: Cells, plan: Plan, settings: Settings) -> dict[str,
         for name in ("within", "group1", "group2")
     }
     columns = {name: np.concatenate([f[name] for f in found]) for name in found[0]}
+    columns = {"pval": np.nan, "padj": np.nan, "n_samples1": 0, "n_samples2": 0, "paired": 0} | columns
     return {**names, "gene": np.tile(fit.genes, len(comparisons)), **columns}
 
 
@@ -95,32 +100,53 @@ def _means(fit: Fit, cells: Cells, plan: Plan, settings: Settings) -> Means:
         fit, cells, plan.codes, len(plan.sample), correct=settings.batch_correction, seed=settings.seed,
         parts=plan.parts(), mixed=plan.mixed,
     )  # fmt: skip
-    if cells.batch is not None and settings.batch_correction:
+    if cells.batch is not None and settings.batch_correction and not plan.samples:
         warn_apart([c.title for c in plan.comparisons if means.apart(c.units1, c.units2)], cells.batch)
     return means
 
 
 def compare_samples(fit: Fit, cells: Cells, plan: Plan, settings: Settings) -> tuple[list[Comparison], list[Columns]]:
     """The same with samples as the units of sampling: moderated t on log means of samples, paired where possible."""
-    found = _means(fit, cells, plan, settings)
-    kept, out, refused = [], [], []
+    means, batches = _means(fit, cells, plan, settings), settings.batch_correction and cells.batch is not None
+    kept, out, refused, said = [], [], [], []
     for comparison in plan.comparisons:
-        one, two = found.pooled(comparison.units1), found.pooled(comparison.units2)
-        y1, samples1 = _sample_means(found, plan, comparison.units1)
-        y2, samples2 = _sample_means(found, plan, comparison.units2)
+        rows = sample_rows(means, plan, comparison)
         try:
-            test = two_groups(y1, samples1, y2, samples2, names=(comparison.group1, comparison.group2))
-        except ValueError as error:
+            title = comparison.group1, comparison.group2
+            design, unclear = design_of(rows, plan.samples, settings.adjust, title, comparison.slope, batches)
+        except NotEnough as error:
             refused.append(str(error))
             continue
-        tested = is_tested(one, two)
-        std = normal_equivalent(np.asarray(test["std"]), np.asarray(test["statistic"]), np.asarray(test["df"]))
-        posterior = _posterior(np.where(tested, np.asarray(test["effect"]), np.nan), std, settings)
-        means = [1e4 * np.exp2(y.mean(0)) for y in (y1, y2)]
+        columns = sample_columns(rows, design, comparison, plan, means, settings)
         kept.append(comparison)
-        out.append({**posterior, **_raw(one, two, means)})
+        said.append((comparison.title, design, unclear))
+        out.append(columns)
+    say(said, cells.batch)
     leave_out(refused, len(kept))
     return kept, out
+
+
+def sample_columns(
+    rows: SampleRows, design: SampleDesign, comparison: Comparison, plan: Plan, means: Means, settings: Settings
+) -> Columns:
+    """The columns of one comparison of samples."""
+    units1, units2 = comparison.units1, comparison.units2
+    if comparison.slope:  # expression at the highest and at the lowest value
+        value = plan.value[comparison.units1]
+        units1, units2 = (comparison.units1[value == at] for at in (rows.x.max(), rows.x.min()))
+    one, two = means.pooled(units1), means.pooled(units2)
+    y = without_shifts(rows.y, rows.variance, design.design)
+    test = compare_rows(y, design, rows.variance)
+    effect, std, df = np.where(is_tested(one, two), test["effect"], np.nan), test["std"], test["df"]
+    at, _ = _no_change(effect, std)
+    posterior = _posterior(effect, normal_equivalent(std, (effect - at) / std, df), settings)
+    pvalue = _treat(effect - at, std, df, settings.delta)
+    posterior |= {"pval": pvalue, "padj": bh(pvalue)}
+    posterior["is_de"] = posterior["padj"] < settings.fdr_target
+    log2 = [rows.y[rows.x == at].mean(0) for at in (rows.x.max(), rows.x.min())]
+    counts = {"n_samples1": design.n1, "n_samples2": design.n2, "paired": design.paired}
+    repeated = {name: np.full(rows.y.shape[1], value) for name, value in counts.items()}
+    return {**posterior, **_raw(one, two, [1e4 * np.exp2(y) for y in log2]), **repeated}
 
 
 def compare_cells(fit: Fit, cells: Cells, plan: Plan, settings: Settings) -> list[Columns]:
@@ -176,40 +202,45 @@ def is_tested(one: _Observed, two: _Observed) -> np.ndarray:
     return enough[0] | enough[1]
 
 
-def _sample_means(found: Means, plan: Plan, units: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """Log2 mean expression of the samples with enough cells in a group (samples × genes), and their names."""
-    samples = plan.samples_of(units, found.n)
-    return np.array([found.group(own).log_mean / LN2 for own in samples.values()]), list(samples)
+def _no_change(effect: np.ndarray, std: np.ndarray) -> tuple[float, float]:
+    """The change of the genes that do not change, and its standard error."""
+    known = np.isfinite(effect) & (std > 0)
+    if known.sum() < _MIN_GENES:
+        return 0.0, 0.0
+    # no less than the error of a mean, about that of a median
+    return centre(effect, std), 1.2533 / math.sqrt((1 / std[known] ** 2).sum())
+
+
+def _treat(effect: np.ndarray, std: np.ndarray, df: np.ndarray, delta: float) -> np.ndarray:
+    """P-value of a change beyond `delta`: t test against the largest change that does not count (limma's treat)."""
+    size = np.abs(effect)
+    return np.asarray(t_distribution.sf((size - delta) / std, df) + t_distribution.sf((size + delta) / std, df))
 
 
 def _posterior(effect: np.ndarray, std: np.ndarray, settings: Settings) -> Columns:
     """Shrink the effects of one comparison towards the change of most genes, and read the posterior off.
 
-    Expression is a share of the library: what one gene gains, all others lose, so "no change" is not at zero but at the
-    precision-weighted median. Genes there keep that small change, and are never sure of its sign.
+    Expression is a share of the library: what one gene gains, all others lose, so "no change" is not at zero but
+    where the unchanged genes lie: at the mode (`centre`). Genes there keep that small change, and are never sure of
+    its sign.
     """
-    known = np.isfinite(effect) & (std > 0)
-    centre, spread = 0.0, 0.0
-    if known.sum() >= _MIN_GENES:
-        weight = np.where(known, 1 / np.where(known, std, 1.0) ** 2, 0.0)
-        centre = float(weighted_median(effect, weight))
-        spread = 1.2533 / math.sqrt(weight.sum())  # standard error of a median
-    shrunk = ash(effect - centre, std, null_penalty=_NULL_PENALTY)
+    at, spread = _no_change(effect, std)
+    shrunk = ash(effect - at, std, null_penalty=_NULL_PENALTY)
 
     def beyond(change: float) -> np.ndarray:
         """Probability of a change of at least this in one direction, that of most genes left out."""
-        upper = 1 - shrunk.below(change - centre) - (change <= centre) * shrunk.lfdr
-        lower = shrunk.below(-change - centre) - (-change > centre) * shrunk.lfdr
+        upper = 1 - shrunk.below(change - at) - (change <= at) * shrunk.lfdr
+        lower = shrunk.below(-change - at) - (-change > at) * shrunk.lfdr
         return np.clip(np.maximum(upper, lower), 0, 1)
 
     probability = beyond(settings.delta)
-    lower, median, upper = shrunk.quantiles(0.025, 0.5, 0.975) + centre
+    lower, median, upper = shrunk.quantiles(0.025, 0.5, 0.975) + at
     return {
         "proba_de": probability,
         "is_de": posterior_fdr(probability, settings.fdr_target),
         "lfsr": 1 - beyond(0.0),
         "bayes_factor": log_odds(probability),
-        "lfc_mean": np.where(np.isfinite(shrunk.std), shrunk.mean + centre, np.nan),
+        "lfc_mean": np.where(np.isfinite(shrunk.std), shrunk.mean + at, np.nan),
         "lfc_median": median,
         "lfc_std": np.hypot(shrunk.std, spread),
         "lfc_lower": lower - 1.96 * spread,

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from .. import checks
-from ..counts.labels import Labels, read_cells, read_labels
+from ..counts.labels import Labels, read_cells, read_labels, read_values
 from ..machine.memory import need_memory
 
 __all__ = ["Comparison", "Plan", "leave_out", "plan_comparisons", "row_numbers"]
 
 _MIN_CELLS = 3  # fewer cells say nothing about how cells vary
 _CELLS_PER_SAMPLE = 5  # the mean of fewer is mostly counting noise (validity: nulls)
+_MOST_VALUES = 20  # that a number whose slope is asked for takes in a sample, on average
+PER_UNIT = "per unit"
 _BYTES_PER_ROW, _BYTES_PER_SUM = 200, 130  # per comparison and gene, per unit and gene
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two disjoint groups as numbers of units."""
+    """Two disjoint groups as numbers of units; of a slope, all units are in the first."""
 
     within: str
     group1: str
     group2: str
     units1: np.ndarray
     units2: np.ndarray
+    slope: bool = False
 
     @property
     def title(self) -> str:
@@ -49,6 +52,8 @@ class Plan:
         Names of the samples.
     comparisons
         In the order of the table.
+    value
+        Of each unit the number whose slope is asked for; empty without one.
     mixed
         Groups are sets of cells of whatever populations, not labels.
     """
@@ -57,6 +62,7 @@ class Plan:
     sample: np.ndarray
     samples: list[str]
     comparisons: list[Comparison]
+    value: np.ndarray = field(default_factory=lambda: np.zeros(0))
     mixed: bool = False
 
     def rows(self, units: np.ndarray) -> np.ndarray:
@@ -70,10 +76,10 @@ class Plan:
             every[c.within] += [c.units1, c.units2]
         return [np.unique(np.concatenate(units)) for units in every.values()]
 
-    def samples_of(self, units: np.ndarray, n: np.ndarray) -> dict[str, np.ndarray]:
+    def samples_of(self, units: np.ndarray, n: np.ndarray) -> dict[int, np.ndarray]:
         """Of some units, those of each sample that has enough cells there; `n` is the number of cells of every unit."""
-        own = {sample: units[self.sample[units] == sample] for sample in np.unique(self.sample[units])}
-        return {self.samples[s]: rows for s, rows in own.items() if n[rows].sum() >= _CELLS_PER_SAMPLE}
+        own = {int(sample): units[self.sample[units] == sample] for sample in np.unique(self.sample[units])}
+        return {s: rows for s, rows in own.items() if n[rows].sum() >= _CELLS_PER_SAMPLE}
 
 
 def _title(group1: str, group2: str, within: str) -> str:
@@ -103,6 +109,8 @@ def row_numbers(argument: str, cells: Any, names: np.ndarray) -> np.ndarray:
 def leave_out(refused: list[str], n_kept: int) -> None:
     """Say which comparisons have too few samples: a warning, or an error if none is left."""
     if refused and not n_kept:
+        if "`adjust`" in refused[0]:
+            raise ValueError(f"`adjust`: {refused[0]}.")
         raise ValueError(f"`sample_key`: {refused[0]} (of at least {_CELLS_PER_SAMPLE} cells each).")
     if refused:
         checks.warn(f"Left out were {len(refused)} comparisons, the first because {refused[0]}.")
@@ -130,7 +138,7 @@ def plan_comparisons(
         One sentence if a name is unknown, a set is empty, two sets share cells, nothing is left to compare, or the
         answer would not fit into memory.
     """
-    groups, pairs = _groups(adata, groupby, group1, group2, cells1, cells2)
+    groups, pairs, numbers = _groups(adata, groupby, group1, group2, cells1, cells2, sample_key)
     sample = _labels(adata, sample_key, "sample_key")
     stratum = _labels(adata, within, "within")
     for argument, labels in (("sample_key", sample), ("within", stratum)):
@@ -158,8 +166,9 @@ def plan_comparisons(
         for name1, name2, levels1, levels2 in pairs:
             in_part = used // base == i
             sides = [np.flatnonzero(in_part & np.isin(used % base // n_samples, s)) for s in (levels1, levels2)]
-            if min(n_cells[side].sum() for side in sides) >= _MIN_CELLS:
-                comparisons.append(Comparison(name, name1, name2, *sides))
+            slope = numbers is not None
+            if min(n_cells[side].sum() for side in sides[: 1 if slope else 2]) >= _MIN_CELLS:
+                comparisons.append(Comparison(name, name1, name2, *sides, slope))
             else:
                 left_out.append(_title(name1, name2, name))
     if left_out:
@@ -168,7 +177,8 @@ def plan_comparisons(
             raise ValueError(f"There is nothing to compare, only groups {reason}")
         checks.warn(f"Left out were {len(left_out)} comparisons {reason}")
     sample_of = np.full(len(used), -1) if sample is None else used % n_samples
-    return Plan(codes, sample_of, [] if sample is None else sample.levels, comparisons, groupby is None)
+    value = np.zeros(0) if numbers is None else numbers[used % base // n_samples]
+    return Plan(codes, sample_of, [] if sample is None else sample.levels, comparisons, value, groupby is None)
 
 
 def _check_size(what: str, n: int, n_genes: int, each: int, remedy: str) -> None:
@@ -182,15 +192,20 @@ def _labels(adata: Any, key: Any, argument: str) -> Labels | None:
     return None if key is None else read_labels(adata, key, argument)
 
 
-def _groups(adata: Any, groupby: Any, group1: Any, group2: Any, cells1: Any, cells2: Any) -> tuple[Labels, list[_Pair]]:
-    """The label of each cell, and pairs of sets of labels to compare."""
+def _groups(
+    adata: Any, groupby: Any, group1: Any, group2: Any, cells1: Any, cells2: Any, sample_key: Any
+) -> tuple[Labels, list[_Pair], np.ndarray | None]:
+    """The label of each cell, pairs of sets of labels to compare, and of a slope the number that each label is."""
     if cells1 is None:
         if cells2 is not None:
             raise ValueError("`cells2` needs `cells1`, the set that it is compared with.")
         if groupby is None:
             raise ValueError("`groupby` must name a column of adata.obs, or `cells1` some cells; both are missing.")
+        if group1 is None and group2 is None and (found := _numbers(adata, groupby, sample_key)) is not None:
+            labels, numbers = found
+            return labels, [(labels.key, PER_UNIT, list(range(len(numbers))), [])], numbers
         labels = read_labels(adata, groupby, "groupby")
-        return labels, _pairs(labels, group1, group2)
+        return labels, _pairs(labels, group1, group2), None
     if any(argument is not None for argument in (groupby, group1, group2)):
         raise ValueError("`cells1` cannot be combined with `groupby`, `group1` or `group2`; give the one or the other.")
     names = read_cells(adata)
@@ -207,7 +222,37 @@ def _groups(adata: Any, groupby: Any, group1: Any, group2: Any, cells1: Any, cel
             raise ValueError(f"`cells1` and `cells2` must not overlap, but {shared} cells are in both.")
         codes[rows] = 1
     second = "rest" if cells2 is None else "cells2"
-    return Labels("", ["cells1", second], codes), [("cells1", second, [0], [1])]
+    return Labels("", ["cells1", second], codes), [("cells1", second, [0], [1])], None
+
+
+def _numbers(adata: Any, groupby: Any, sample_key: Any) -> tuple[Labels, np.ndarray] | None:
+    """A numeric column whose slope is asked for: its values as labels, and as numbers; None for categories.
+
+    Whole numbers that vary within samples are names of clusters, whole numbers that do not (ages) are measurements.
+    """
+    values = read_values(adata, groupby, "groupby")
+    if isinstance(values, Labels):
+        return None
+    numbers, codes = np.unique(values[np.isfinite(values)], return_inverse=True)
+    whole = bool((numbers == np.rint(numbers)).all())
+    if sample_key is None:
+        if not whole:
+            raise ValueError(
+                f"`groupby`: {groupby!r} holds numbers; their slope needs `sample_key`, or make them categories."
+            )
+        return None
+    of_cell = np.full(len(values), -1)
+    of_cell[np.isfinite(values)] = codes
+    sample = read_labels(adata, sample_key, "sample_key")
+    pairs = np.unique(np.c_[sample.codes, of_cell][(sample.codes >= 0) & (of_cell >= 0)], axis=0)
+    if whole and (len(numbers) < 3 or len(pairs) > len(np.unique(pairs[:, 0]))):
+        return None
+    if len(pairs) > _MOST_VALUES * len(np.unique(pairs[:, 0])):
+        raise ValueError(
+            f"`groupby`: {groupby!r} takes too many values within samples for a slope between samples; cut it into a "
+            "few values."
+        )
+    return Labels(str(groupby), [f"{x:g}" for x in numbers], of_cell), numbers
 
 
 def _pairs(labels: Labels, group1: Any, group2: Any) -> list[_Pair]:

@@ -16,12 +16,13 @@ from .association import associate
 from .contributions import contributions
 from .differential import Settings, compare
 from .plan import plan_comparisons
+from .samples import read_adjust
 
 __all__ = ["associate_factors", "differential_contributions", "differential_expression"]
 
 
 def associate_factors(
-    fit: Fit, adata: Any, *, key: str, sample_key: str | None = None, within: str | None = None
+    fit: Fit, adata: Any, *, key: str, sample_key: str | None = None, within: str | None = None, adjust: Any = None
 ) -> pd.DataFrame:
     """Which factors go with which groups, treatments or measurements of cells.
 
@@ -42,12 +43,15 @@ def associate_factors(
         Column of `adata.obs` with the biological samples.
     within
         Column of `adata.obs`: the analysis is repeated in each of its levels.
+    adjust
+        Columns of `adata.obs` that describe samples (sex, age, site), with `sample_key`; as in
+        `differential_expression`.
 
     Returns
     -------
     DataFrame
-        `factor` (active factors, and "all": Hotelling's T² of all of them, which no rotation changes), `key, level,
-        within`, `unit` ("samples" or "cells"), `effect` and its `std` (standard deviations of the factor), `statistic`
+        `factor` (active factors, and "all": Hotelling's T² of all of them, which no rotation changes), `key, level` (of numbers "per standard
+        deviation"), `within`, `unit` ("samples" or "cells"), `effect` and its `std` (standard deviations of the factor), `statistic`
         (t, or F for "all"), `pval`, `padj` (Benjamini–Hochberg over all rows but "all"), `auc` of the cells' scores,
         `n_cells` and `n_samples`. Too few samples or cells: NaN.
     """
@@ -59,13 +63,14 @@ def associate_factors(
         )
     sample = None if sample_key is None else read_labels(adata, sample_key, "sample_key")
     stratum = None if within is None else read_labels(adata, within, "within")
+    covariates = read_adjust(adata, adjust, sample)
     cells = read_data(fit, adata)
     active = np.flatnonzero(fit.factors["active"])
     if not len(active):
         raise ValueError("`fit` has no active factor, so there is nothing to associate.")
     scores = factor_scores(fit, cells.mean, cells.variance, active)
     names = np.array(factor_names(fit.config.n_latent), dtype=object)[active].tolist()
-    return table("association", associate(scores, names, key, values, sample, stratum))
+    return table("association", associate(scores, names, key, values, sample, stratum, covariates and covariates.of))
 
 
 def differential_expression(
@@ -80,6 +85,7 @@ def differential_expression(
     estimand: str = "mean",
     sample_key: str | None = None,
     within: str | None = None,
+    adjust: Any = None,
     delta: float = 0.25,
     batch_correction: bool = True,
     fdr_target: float = 0.05,
@@ -168,6 +174,7 @@ def differential_expression(
         fdr_target=checks.number("fdr_target", fdr_target, 0, 1),
         n_samples=checks.integer("n_samples", n_samples, 2, 10_000_000),
         seed=checks.integer("seed", seed, 0, 2**32 - 1),
+        adjust=read_adjust(adata, adjust, None if sample_key is None else read_labels(adata, sample_key, "sample_key")),
     )
     return table("differential_expression", compare(fit, read_data(fit, adata), plan, settings))
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import checks
 from ..checks import brief
-from .labels import Labels, read_labels, read_values
+from .labels import Labels, read_categories, read_labels, read_values
 
 __all__ = ["Category", "Covariate", "Number", "covariate_of", "design_matrix", "read_covariates"]
 
@@ -78,7 +78,10 @@ def read_covariates(adata: Any, batch_key: str | None, covariate_keys: Any) -> l
 
 
 def _read(adata: Any, argument: str, key: Any) -> Covariate:
-    values = read_labels(adata, key, argument) if argument == "batch_key" else read_values(adata, key, argument)
+    if argument == "batch_key":
+        values: np.ndarray | Labels = read_labels(adata, key, argument)
+    else:
+        values = read_categories(adata, key, argument, read_values(adata, key, argument))
     missing = int((values.codes < 0).sum() if isinstance(values, Labels) else (~np.isfinite(values)).sum())
     if missing:
         raise ValueError(f"`{argument}`: {missing} cells have no value of {brief(key)}; fill it in or remove them.")

@@ -15,6 +15,7 @@ from ..checks import brief
 __all__ = [
     "Labels",
     "check_anndata",
+    "read_categories",
     "read_cells",
     "read_labels",
     "read_positions",
@@ -123,6 +124,30 @@ def read_values(adata: Any, key: Any, argument: str) -> np.ndarray | Labels:
     if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype):
         return column.to_numpy(dtype=np.float64, na_value=np.nan)
     return read_labels(adata, key, argument)
+
+
+_FEW_LEVELS = 12  # whole numbers of as many levels at most may be names (plates, donors)
+
+
+def read_categories(adata: Any, key: Any, argument: str, values: np.ndarray | Labels) -> np.ndarray | Labels:
+    """What `read_values` read; whole numbers that look like names become labels, and it is said."""
+    if isinstance(values, Labels):
+        return values
+    known = values[np.isfinite(values)]
+    n = len(np.unique(known))
+    if not (2 < n <= _FEW_LEVELS) or (known != np.rint(known)).any():
+        return values
+    if pd.api.types.is_integer_dtype(_column(adata, key, argument).dtype):
+        checks.warn(
+            f"`{argument}`: the {n} whole numbers in {key!r} are taken as categories; make the column a float if it "
+            "measures something."
+        )
+        return read_labels(adata, key, argument)
+    checks.warn(
+        f"`{argument}`: the {n} whole numbers in {key!r} are taken as measurements, with one slope; make the column "
+        "categorical if they are names."
+    )
+    return values
 
 
 def read_positions(adata: Any, key: Any, argument: str) -> np.ndarray:

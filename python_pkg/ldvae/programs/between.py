@@ -7,10 +7,11 @@ from scipy.stats import norm
 
 from ..checks import shown, warn
 from ..comparisons.means import Means
+from ..comparisons.samples import Adjust
 from ..counts.labels import Labels
 from ..fit.posterior import Cells
 from ..fit.record import Fit
-from ..stats.moderation import moderated_contrast
+from ..stats.replicates import NotEnough, SampleDesign, compare_samples
 from ..stats.shrinkage import ash
 from ..stats.testing import normal_equivalent, simes
 from .program import Program
@@ -22,7 +23,13 @@ _MIN_COUNTS = 10.0  # of a gene in all populations compared
 
 
 def between_programs(
-    fit: Fit, cells: Cells, labels: Labels, samples: Labels | None, reference: list[str] | None, seed: int
+    fit: Fit,
+    cells: Cells,
+    labels: Labels,
+    samples: Labels | None,
+    reference: list[str] | None,
+    seed: int,
+    adjust: Adjust | None = None,
 ) -> list[Program]:
     """Log mean expression of each population less the average over the reference populations, each counted alike.
 
@@ -34,6 +41,8 @@ def between_programs(
     ----------
     reference
         Names of populations; None: all others.
+    adjust
+        Covariates of samples: differences are those at their average.
     """
     n_cells = np.array([(labels.codes == i).sum() for i in range(len(labels.levels))])
     kept = [i for i in range(len(labels.levels)) if n_cells[i] >= _MIN_CELLS]
@@ -54,7 +63,7 @@ def between_programs(
         others = [j for j in kept if j != i and (reference is None or labels.levels[j] in reference)]
         if others:
             units = [np.arange(j * n_samples, (j + 1) * n_samples) for j in [i, *others]]
-            effect, std = _by_cells(means, units) if samples is None else _by_samples(means, i, others, n_samples)
+            effect, std = _by_cells(means, units) if samples is None else _by_samples(means, units, adjust)
             shrunk = ash(np.where(tested, effect, np.nan), std)
             pvalue = simes(2 * norm.sf(np.abs(effect / std)[tested]))
             program = Program(
@@ -82,17 +91,32 @@ def _by_cells(means: Means, units: list[np.ndarray]) -> tuple[np.ndarray, np.nda
     return effect, np.sqrt(own.variance_if(effect > 0) + reference + extra)
 
 
-def _by_samples(means: Means, i: int, others: list[int], n_samples: int) -> tuple[np.ndarray, np.ndarray]:
-    differences = []
-    for s in range(n_samples):
-        present = [j for j in others if means.n[j * n_samples + s] >= _MIN_CELLS]
-        if means.n[i * n_samples + s] >= _MIN_CELLS and present:
-            own, *rest = (means.group(np.array([j * n_samples + s])).log_mean for j in [i, *present])
-            differences.append(own - np.mean(rest, axis=0))
+def _by_samples(means: Means, units: list[np.ndarray], adjust: Adjust | None) -> tuple[np.ndarray, np.ndarray]:
+    """Differences within samples (`units`: of the population and of each other, the unit of every sample)."""
+    differences, variances, kept = [], [], []
+    for s, (own, *others) in enumerate(zip(*units, strict=True)):
+        present = [j for j in others if means.n[j] >= _MIN_CELLS]
+        if means.n[own] >= _MIN_CELLS and present:
+            group, *rest = (means.group(np.array([j])) for j in [own, *present])
+            differences.append(group.log_mean - np.mean([r.log_mean for r in rest], axis=0))
+            variances.append(group.variance + np.sum([r.variance for r in rest], axis=0) / len(rest) ** 2)
+            kept.append(s)
     if len(differences) < 2:
         raise ValueError(
             f"`sample_key` must have at least two samples with {_MIN_CELLS} cells of each population and of another; "
             f"one population has {len(differences)}; labels that tell samples apart are for differential_expression."
         )
-    test = moderated_contrast(np.stack(differences), np.ones((len(differences), 1)), np.ones(1))
-    return np.asarray(test["effect"]), normal_equivalent(*(np.asarray(test[k]) for k in ("std", "statistic", "df")))
+    n = len(kept)
+    columns = np.zeros((n, 0))
+    if adjust is not None:
+        try:
+            columns = adjust.of(kept)
+        except NotEnough as error:
+            raise ValueError(f"`adjust`: {error}.") from None
+    design = SampleDesign(
+        np.column_stack([np.ones(n), columns]), np.eye(1, 1 + columns.shape[1])[0], np.ones(n, bool), n, 0, n, n
+    )
+    if columns.shape[1] and design.df < 2:
+        raise ValueError(f"`adjust`: {n} samples with a population are too few for {columns.shape[1]} columns.")
+    test = compare_samples(np.stack(differences), design, np.stack(variances))
+    return test["effect"], normal_equivalent(test["std"], test["statistic"], test["df"])

@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import checks
 from ..comparisons.batches import warn_populations_apart
+from ..comparisons.samples import read_adjust
 from ..counts.labels import Labels, read_labels, warn_unnamed
 from ..fit.posterior import Cells, read_data
 from ..fit.record import Fit, check_fit
@@ -50,7 +51,15 @@ _LAST: WeakKeyDictionary[Fit, tuple[str, dict[Any, Any]]] = WeakKeyDictionary()
 
 
 def find_programs(
-    fit: Any, adata: Any, groupby: Any, kind: Any, reference: Any, sample_key: Any, n_programs: Any, seed: Any
+    fit: Any,
+    adata: Any,
+    groupby: Any,
+    kind: Any,
+    reference: Any,
+    sample_key: Any,
+    n_programs: Any,
+    seed: Any,
+    adjust: Any = None,
 ) -> Found:
     """Check the arguments and find the programs; see `population_loadings` for their meaning."""
     fit = check_fit(fit)
@@ -59,9 +68,13 @@ def find_programs(
     seed = checks.integer("seed", seed, 0, 2**32 - 1)
     labels = read_labels(adata, groupby, "groupby")
     samples = None if sample_key is None else read_labels(adata, sample_key, "sample_key")
+    covariates = read_adjust(adata, adjust, samples)
+    if covariates is not None and kind != "between":
+        raise ValueError("`adjust` needs kind='between': programs vary inside samples, where these covariates do not.")
     reference = _reference(labels, reference, kind)
     cells = read_data(fit, adata)
-    key = _fingerprint(cells, labels, samples, (n_programs, seed))
+    named = () if covariates is None else (*covariates.keys, covariates.columns.tobytes())
+    key = _fingerprint(cells, labels, samples, (n_programs, seed, *named))
     known = _LAST.get(fit)
     if known is None or known[0] != key:
         known = _LAST[fit] = (key, {})
@@ -76,7 +89,7 @@ def find_programs(
 
     def find() -> Found:
         if kind == "between":
-            programs = between_programs(fit, cells, labels, samples, reference, seed)
+            programs = between_programs(fit, cells, labels, samples, reference, seed, covariates)
             return Found(programs, *call_programs(programs), cells, labels, reference, None, [])
         setting = once("setting", None, lambda: prepare(fit, cells, labels, samples, seed))
         if kind != "within":

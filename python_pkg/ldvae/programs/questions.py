@@ -25,6 +25,7 @@ def population_loadings(
     kind: str = "specific",
     reference: Any = None,
     sample_key: str | None = None,
+    adjust: Any = None,
     n_programs: int = 5,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -62,6 +63,9 @@ def population_loadings(
     sample_key
         Column of `adata.obs` with the biological samples (donors). Differences between samples are then taken out of
         the programs within populations, and are the error of "between".
+    adjust
+        Columns of `adata.obs` that describe samples (sex, age, site), for "between" with `sample_key`: differences are
+        those at their average.
     n_programs
         Most programs to look for in the counts of one population, one after the other; those of other populations are
         looked for besides.
@@ -86,7 +90,7 @@ def population_loadings(
     ----------
     Svensson et al. (2020), Bioinformatics 36(11), for the model; Stephens (2017), Biostatistics 18(2), for `lfsr`.
     """
-    found = find_programs(fit, adata, groupby, kind, reference, sample_key, n_programs, seed)
+    found = find_programs(fit, adata, groupby, kind, reference, sample_key, n_programs, seed, adjust)
     return table("population_loadings", loading_columns(found, fit.genes))
 
 
@@ -98,6 +102,7 @@ def population_programs(
     kind: str = "specific",
     reference: Any = None,
     sample_key: str | None = None,
+    adjust: Any = None,
     n_programs: int = 5,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -108,7 +113,7 @@ def population_programs(
 
     Parameters
     ----------
-    fit, adata, groupby, kind, reference, sample_key, n_programs, seed
+    fit, adata, groupby, kind, reference, sample_key, adjust, n_programs, seed
         As in `population_loadings`.
 
     Returns
@@ -133,7 +138,7 @@ def population_programs(
           Benjamini–Hochberg over the table;
         * `n_cells`; `n_genes` with lfsr below 0.05; `top_up`, `top_down`, the strongest of them.
     """
-    found = find_programs(fit, adata, groupby, kind, reference, sample_key, n_programs, seed)
+    found = find_programs(fit, adata, groupby, kind, reference, sample_key, n_programs, seed, adjust)
     return table("population_programs", program_columns(found, fit.genes))
 
 

@@ -90,7 +90,7 @@ def _trigamma_inverse(value: float) -> float:
 
 class _Contrast(NamedTuple):
     effect: np.ndarray  # (n_features,)
-    scale: float  # variance of the effect in units of the residual variance
+    scale: float | np.ndarray  # variance of the effect in units of the residual variance
     residuals: np.ndarray  # (n_rows, n_features)
     df: int
 
@@ -107,10 +107,30 @@ def _fit_contrast(y: np.ndarray, design: np.ndarray, contrast: np.ndarray) -> _C
     return _Contrast(weights @ projected, float(weights @ weights), y - left @ projected, len(y) - int(kept.sum()))
 
 
-def moderated_contrast(y: np.ndarray, design: np.ndarray, contrast: np.ndarray) -> dict[str, np.ndarray]:
+def _fit_weighted(y: np.ndarray, design: np.ndarray, contrast: np.ndarray, weights: np.ndarray) -> _Contrast:
+    """The same with weights (rows × features): residuals are in units of 1 / sqrt(weight)."""
+    _, singular, right = np.linalg.svd(design, full_matrices=False)
+    right = right[singular > 1e-10 * singular.max(initial=0.0)]
+    if not np.allclose(right.T @ (right @ contrast), contrast, atol=1e-8):
+        raise ValueError("`contrast` must be estimable, but the design cannot tell its coefficients apart.")
+    basis, along = design @ right.T, right @ contrast  # coordinates that the design can tell
+    information = np.einsum("np,nf,nq->fpq", basis, weights, basis)
+    solved = np.linalg.solve(information, np.broadcast_to(along[:, None], (len(information), len(along), 1)))[..., 0]
+    coefficients = np.linalg.solve(information, (basis.T @ (weights * y)).T[..., None])[..., 0]
+    residuals = (y - basis @ coefficients.T) * np.sqrt(weights)
+    return _Contrast(coefficients @ along, solved @ along, residuals, len(y) - basis.shape[1])
+
+
+def moderated_contrast(
+    y: np.ndarray,
+    design: np.ndarray,
+    contrast: np.ndarray,
+    weights: np.ndarray | None = None,
+    caution: float = _CAUTION,
+) -> dict[str, np.ndarray]:
     """Test one contrast of a linear model in every feature, with moderated variances.
 
-    Five features or more lend each other their variance (`squeeze_variance` with a caution of 1); fewer are tested each
+    Five features or more lend each other their variance (`squeeze_variance`, with its `caution`); fewer are tested each
     by itself.
 
     Parameters
@@ -121,6 +141,8 @@ def moderated_contrast(y: np.ndarray, design: np.ndarray, contrast: np.ndarray) 
         Design matrix, (n_samples, n_coefficients); it need not have full rank.
     contrast
         Combination of coefficients to test, (n_coefficients,).
+    weights
+        Inverse variances of the responses up to a factor of each feature, (n_samples, n_features); equal without.
 
     Returns
     -------
@@ -139,7 +161,11 @@ def moderated_contrast(y: np.ndarray, design: np.ndarray, contrast: np.ndarray) 
     Smyth (2004), as in `squeeze_variance`.
     """
     y, design = np.asarray(y, dtype=np.float64), np.asarray(design, dtype=np.float64)
-    fit = _fit_contrast(y, design, np.asarray(contrast, dtype=np.float64))
+    contrast = np.asarray(contrast, dtype=np.float64)
+    if weights is None:
+        fit = _fit_contrast(y, design, contrast)
+    else:
+        fit = _fit_weighted(y, design, contrast, weights)
     if fit.df < 1:
         nothing = np.full(y.shape[1], np.nan)
         return {"effect": fit.effect, "std": nothing, "statistic": nothing, "df": nothing, "pvalue": nothing}
@@ -147,7 +173,7 @@ def moderated_contrast(y: np.ndarray, design: np.ndarray, contrast: np.ndarray) 
     variance[variance <= 1e-20 * (y**2).mean(0)] = np.nan  # constant but for rounding: no test, and nothing to lend
     df_prior = 0.0
     if np.isfinite(variance).sum() >= _MIN_FEATURES:
-        df_prior, _, variance = squeeze_variance(variance, fit.df, caution=_CAUTION)
+        df_prior, _, variance = squeeze_variance(variance, fit.df, caution=caution)
     df = np.full(y.shape[1], min(fit.df + df_prior, fit.df * max(int(np.isfinite(variance).sum()), 1)))
     std = np.sqrt(variance * fit.scale)
     statistic = fit.effect / std

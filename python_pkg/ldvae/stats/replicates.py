@@ -1,97 +1,225 @@
-"""Two groups of samples: samples, not cells, are the replicates, and are paired where they can be."""
+"""Samples, not cells, as replicates: pairs as blocks, covariates of samples, and the weight of every sample."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import chi2
 
+from .centre import centre
 from .moderation import moderated_contrast
 
-__all__ = ["SampleDesign", "sample_design", "two_groups"]
+__all__ = ["NotEnough", "SampleDesign", "compare_samples", "equally_known", "sample_design", "without_shifts"]
+
+_LEAST_DF = 2  # residual degrees of freedom for covariates of samples, or for pairs of a few features
+_MANY_DF = 1  # the same where many features lend each other their variances
+_CAUTION = 0.5  # see `squeeze_variance`
+_MIN_FEATURES = 100  # of fewer, most may have changed: nothing is then taken to move all of them alike
+_BISECTIONS = 40
 
 
-class SampleDesign(NamedTuple):
-    """Two groups of samples, ready for a linear model.
+class NotEnough(ValueError):
+    """A comparison that its samples do not allow; the message says why."""
+
+
+@dataclass(frozen=True)
+class SampleDesign:
+    """A linear model of samples.
 
     Attributes
     ----------
-    y
-        Responses, (n_rows, n_features): one row per sample of each group, or per pair its difference.
     design, contrast
-        Design matrix (n_rows, n_coefficients) and the contrast of its coefficients that is group 1 minus group 2.
+        Design matrix (rows × coefficients) and the contrast that is asked for: group 1 minus group 2, or a slope.
+    blocked
+        Rows whose sample is in the model with a coefficient of its own.
+    n1, n2
+        Samples on either side (of a slope: all, 0).
+    paired
+        Samples that are compared with themselves.
     n_samples
         Different samples that take part.
-    paired
-        Whether each row is a sample's difference between the groups.
+    pairs_lost
+        Pairs that are compared as if they were none, since there are too few.
     """
 
-    y: np.ndarray
     design: np.ndarray
     contrast: np.ndarray
+    blocked: np.ndarray
+    n1: int
+    n2: int
+    paired: int
     n_samples: int
-    paired: bool
+    pairs_lost: int = 0
+
+    @property
+    def weights(self) -> np.ndarray:
+        """The contrast as weights of the rows."""
+        return np.asarray(self.contrast @ np.linalg.pinv(self.design))
+
+    @property
+    def df(self) -> int:
+        """Residual degrees of freedom."""
+        return len(self.design) - int(np.linalg.matrix_rank(self.design))
 
 
 def sample_design(
-    y1: np.ndarray,
-    samples1: Sequence[str],
-    y2: np.ndarray,
-    samples2: Sequence[str],
+    x: np.ndarray,
+    samples: Sequence[str],
+    adjust: np.ndarray | None = None,
+    *,
     names: tuple[str, str] = ("group1", "group2"),
+    slope: bool = False,
+    many: bool = False,
 ) -> SampleDesign:
-    """Decide how two groups of samples are to be compared; see `two_groups` for the arguments and the rule."""
-    groups = [(np.asarray(y1, dtype=np.float64), list(samples1)), (np.asarray(y2, dtype=np.float64), list(samples2))]
-    for name, (_, samples) in zip(names, groups, strict=True):
-        if len(samples) < 2:
-            count = f"{len(samples)} sample{'' if len(samples) == 1 else 's'}"
-            raise ValueError(f"group '{name}' has {count}; a comparison with sample_key needs at least 2 per group")
-    (y1, samples1), (y2, samples2) = groups
-    rows1, rows2 = ({sample: row for row, sample in enumerate(samples)} for _, samples in groups)
-    shared = [sample for sample in rows1 if sample in rows2]
-    if len(shared) >= 2 and 2 * len(shared) > min(len(rows1), len(rows2)):
-        # One coefficient per sample would use a sample found in one group up entirely: only pairs carry information.
-        difference = y1[[rows1[s] for s in shared]] - y2[[rows2[s] for s in shared]]
-        return SampleDesign(difference, np.ones((len(shared), 1)), np.ones(1), len(shared), True)
-    design = np.zeros((len(samples1) + len(samples2), 2))
-    design[: len(samples1), 0] = design[len(samples1) :, 1] = 1.0
-    return SampleDesign(np.vstack([y1, y2]), design, np.array([1.0, -1.0]), len(rows1.keys() | rows2.keys()), False)
+    """The model in which samples are compared.
 
-
-def two_groups(
-    y1: np.ndarray,
-    samples1: Sequence[str],
-    y2: np.ndarray,
-    samples2: Sequence[str],
-    names: tuple[str, str] = ("group1", "group2"),
-) -> dict[str, np.ndarray | int | bool]:
-    """Compare two groups of samples, paired by sample where the samples allow it.
-
-    Paired when at least two samples, and most samples of the smaller group, are in both groups (as when a treated
-    and an untreated half of each donor are compared, or two cell types within donors); samples in one group only then
-    drop out. Otherwise unpaired with a common variance; samples in both groups then make the test cautious.
+    Samples with rows at different `x` are compared with themselves: each has a coefficient of its own (a block). The
+    others share an intercept, so they help, too. Where too few pairs would leave nothing to estimate variances from, they
+    are compared like other samples, which is cautious.
 
     Parameters
     ----------
-    y1, y2
-        One value per sample and feature, (n_samples, n_features).
-    samples1, samples2
-        Names of the rows, different within a group.
+    x
+        Of each row 1 (first group) or 0 (second group), or a number whose slope is asked for.
+    samples
+        Sample of each row.
+    adjust
+        Covariates of the rows (rows × columns).
     names
-        Names of the groups, for the error message.
+        Of the groups, for messages.
+    slope
+        Whether `x` is a number.
+    many
+        Whether hundreds of features are compared, which lend each other their variances.
+
+    Raises
+    ------
+    NotEnough
+        If a group has fewer than two samples (a slope fewer than three), `adjust` cannot be told from `x`, or nothing
+        is left to estimate variances from.
+    """
+    x = np.asarray(x, dtype=np.float64)
+    sample = np.unique(np.asarray(samples, dtype=str), return_inverse=True)[1]
+    first, second = (np.unique(sample[x == side]) for side in (1, 0))
+    if slope:
+        if len(np.unique(sample)) < 3 or np.ptp(x) == 0:
+            raise NotEnough("a slope needs at least 3 samples with different values")
+        inside = [s for s in np.unique(sample) if np.ptp(x[sample == s]) > 0]
+    else:
+        for name, own in zip(names, (first, second), strict=True):
+            if len(own) < 2:
+                count = f"{len(own)} sample{'' if len(own) == 1 else 's'}"
+                raise NotEnough(f"group '{name}' has {count}; a comparison with sample_key needs at least 2 per group")
+        inside = np.intersect1d(first, second).tolist()
+    columns = np.zeros((len(x), 0)) if adjust is None else np.asarray(adjust, dtype=np.float64)
+
+    def model(blocks: Sequence[int]) -> SampleDesign:
+        member = sample[:, None] == np.asarray(blocks, dtype=int)
+        rest = ~member.any(1)
+        design = np.column_stack([x, *([rest.astype(float)] if rest.any() else []), member, columns])
+        n = (len(np.unique(sample)), 0) if slope else (len(first), len(second))
+        contrast = np.eye(1, design.shape[1])[0]
+        return SampleDesign(design, contrast, ~rest, *n, len(blocks), len(np.unique(sample)))
+
+    found = model(inside)
+    least = _MANY_DF if many else _LEAST_DF
+    if inside and found.df < least <= model([]).df:
+        found = model([])
+        found = SampleDesign(**{**found.__dict__, "pairs_lost": len(inside)})
+    if not _estimable(found):
+        raise NotEnough(
+            "the samples differ in `adjust` as they do in what is compared, so the two cannot be told apart"
+        )
+    if columns.shape[1] and found.df < _LEAST_DF:
+        raise NotEnough(
+            f"{found.n_samples} samples are too few for the columns of `adjust`: {found.df} degrees of freedom are left"
+        )
+    return found
+
+
+def _estimable(found: SampleDesign) -> bool:
+    projected = np.linalg.pinv(found.design) @ found.design @ found.contrast
+    return bool(np.allclose(projected, found.contrast, atol=1e-8))
+
+
+def without_shifts(y: np.ndarray, variance: np.ndarray, design: np.ndarray) -> np.ndarray:
+    """Rows without what moves all features of a row alike beyond the model: composition, in shares of a library."""
+    if y.shape[1] < _MIN_FEATURES:
+        return y
+    hat = design @ np.linalg.pinv(design)
+    residual = y - hat @ y
+    spread = residual.std() ** 2
+    return y - np.array([[centre(r, np.sqrt(v + spread))] for r, v in zip(residual, variance, strict=True)])
+
+
+def equally_known(y: np.ndarray, found: SampleDesign) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and design with rows of one variance: those of pairs vary within samples only, the others between them."""
+    between = _between_samples(y, found, np.zeros_like(y))
+    scale = np.sqrt(between / between.max())[:, None] if between.min() > 0 else np.ones((len(y), 1))
+    return y / scale, found.design / scale
+
+
+def compare_samples(y: np.ndarray, found: SampleDesign, variance: np.ndarray) -> dict[str, np.ndarray]:
+    """Test the contrast in every feature: moderated t, each row weighed by how well it is known.
+
+    A row's variance is what samples differ by, which most features share, plus its own sampling variance; what a
+    feature has beyond that its residuals tell (`moderated_contrast`). It is the idea of limma's voom, with the
+    sampling variance of a sample's mean in place of a trend.
+
+    Parameters
+    ----------
+    y
+        Rows × features.
+    found
+        The model.
+    variance
+        Sampling variance of `y`.
 
     Returns
     -------
     dict
-        Arrays (n_features,) `effect` (group 1 minus group 2), `std`, `statistic`, `df`, `pvalue` as in
-        `moderated_contrast`; `n_samples`, the number of different samples used; `paired`.
+        As `moderated_contrast`.
 
-    Raises
-    ------
-    ValueError
-        If a group has fewer than two samples.
+    References
+    ----------
+    Law, Chen, Shi & Smyth (2014), voom: precision weights unlock linear model analysis tools for RNA-seq read counts.
+    Genome Biology 15:R29.
     """
-    comparison = sample_design(y1, samples1, y2, samples2, names)
-    tested = moderated_contrast(comparison.y, comparison.design, comparison.contrast)
-    return {**tested, "n_samples": comparison.n_samples, "paired": comparison.paired}
+    between = _between_samples(y, found, variance)[:, None]
+    return moderated_contrast(
+        y, found.design, found.contrast, weights=1 / (between + variance + 1e-6), caution=_CAUTION
+    )
+
+
+def _between_samples(y: np.ndarray, found: SampleDesign, variance: np.ndarray) -> np.ndarray:
+    """Variance of rows beyond `variance` that a typical feature has: of paired rows, and of the others."""
+    hat = found.design @ np.linalg.pinv(found.design)
+    residual, free = y - hat @ y, 1 - np.diag(hat)
+    known = np.isfinite(residual).all(0)
+    if known.any():
+        level = variance.mean(0)
+        known &= level <= np.median(level[known])  # in the others counting hides what samples differ by
+    out = np.full(len(y), np.nan)
+    for rows in (found.blocked, ~found.blocked):
+        df = float(free[rows].sum())
+        if rows.any() and df > 0.5 and known.any():
+            out[rows] = _typical(residual[np.ix_(rows, known)] ** 2, variance[np.ix_(rows, known)], df)
+    rest = np.nanmax(out) if np.isfinite(out).any() else 0.0
+    return np.where(np.isfinite(out), out, rest)
+
+
+def _typical(squares: np.ndarray, variance: np.ndarray, df: float) -> float:
+    """The variance beyond `variance` with which the median feature has the median of a chi-squared."""
+    target, low, high = chi2.ppf(0.5, df), 0.0, float(squares.sum(0).max()) / max(df, 1e-9) + 1e-12
+
+    def excess(at: float) -> float:
+        return float(np.median((squares / (at + variance + 1e-12)).sum(0))) - target
+
+    if excess(0.0) <= 0:
+        return 0.0
+    for _ in range(_BISECTIONS):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if excess(middle) > 0 else (low, middle)
+    return 0.5 * (low + high)
