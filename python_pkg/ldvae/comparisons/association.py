@@ -84,7 +84,8 @@ def associate(
         Columns of the table "association", K + 1 rows per level of `within` and level of `key`:
 
         * `factor`: its name, or "all" for Hotelling's T² of all factors at once, which no rotation of them changes;
-        * `key`, `level` (of numbers "per standard deviation"), `within` ("all" without it), `unit` ("samples" or "cells");
+        * `key`, `level` (numbers: "per standard deviation"),
+          `within` ("all" without it), `unit` ("samples" or "cells");
         * `effect`: difference of mean scores, or slope per standard deviation of the key (that of all of
           `within`; of sample means, with samples), in standard deviations of the factor; `std` its standard error;
         * `statistic`, `pval`: t (moderated with samples, Welch's without), F for "all"; NaN where a side has fewer

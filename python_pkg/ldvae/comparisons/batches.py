@@ -151,10 +151,9 @@ def warn_apart(titles: Sequence[str], batch: Labels) -> None:
     if titles:
         which = ", ".join(titles[:3]) + (f" and {len(titles) - 3} more" if len(titles) > 3 else "")
         warn(
-            f"No group links the batches ({batch.key!r}: {shown(batch.levels)}) of the two sides, so what is due to "
-            f"batches cannot be told, and nothing is taken out between them: {which}. Name the samples (`sample_key`) "
-            "if batches are samples, fit without `batch_key` if they are what you ask about, or say "
-            "`batch_correction=False` where it can be said, and this is meant."
+            f"Batches ({batch.key!r}: {shown(batch.levels)}) cannot be told from the groups, so nothing is taken out "
+            f"between them, and the difference is as observed: {which}. `sample_key` makes samples the replicates; "
+            "`batch_correction=False`, or a fit without `batch_key`, compares as observed throughout."
         )
 
 

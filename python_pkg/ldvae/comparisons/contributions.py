@@ -13,7 +13,9 @@ from ..model.link import log_expression
 from ..model.network import LDVAE
 from ..stats.replicates import NotEnough, sample_design
 from ..tables import LN2
+from .batches import warn_apart
 from .moments import CELLS_DECODED
+from .observed import batch_sets, moved, registered, set_weights
 from .plan import Comparison, Plan, leave_out
 
 __all__ = ["contributions", "path_jacobian"]
@@ -32,7 +34,8 @@ def contributions(
     for every gene; for a non-linear one also the curvature within the groups. Rows are the active factors, the others
     together if there are any, and the remainder; they sum to the difference in E[log2 rho].
     The Jensen gap is what the difference in log2 E[rho] has beyond that. With samples, the means of a group are means
-    over its samples, which are paired as in `replicates.compare`.
+    over its samples, compared as in `replicates.sample_design`. Where batches cannot be told from groups, the
+    difference is the observed one (`observed`).
 
     References
     ----------
@@ -40,6 +43,8 @@ def contributions(
     """
     model = rebuild(fit)
     units = _unit_means(model, cells, plan, seed)
+    if cells.batch is not None:
+        warn_apart(plan.apart(cells.batch), cells.batch)
     kept, out, refused = [], [], []
     for comparison in plan.comparisons:
         try:
@@ -86,14 +91,21 @@ def path_jacobian(model: LDVAE, start: np.ndarray, stop: np.ndarray, steps: int 
 def _unit_means(
     model: LDVAE, cells: Cells, plan: Plan, seed: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Cells, and means of z, log rho and rho (at the average batch), of each unit."""
+    """Cells, and means of z, log rho and rho (at the average of the batches that groups link), of each unit."""
     rng = np.random.default_rng(seed)
+    weights, shift, of_cell = [None], np.zeros((1, cells.mean.shape[1])), np.zeros(len(plan.codes), dtype=np.int64)
+    if cells.batch is not None:
+        sets = batch_sets(model, cells, np.where(plan.codes < 0, -1, plan.group[plan.codes]))
+        weights, shift = list(set_weights(model, sets)), moved(model, cells, sets)
+        of_cell = np.unique(sets, return_inverse=True)[1][registered(model, cells)]
     n_units, n_genes, width = len(plan.sample), model.config.n_genes, cells.mean.shape[1]
     n = np.bincount(plan.codes[plan.codes >= 0], minlength=n_units).astype(float)
     z_mean, log_mean, mean = np.zeros((n_units, width)), np.zeros((n_units, n_genes)), np.zeros((n_units, n_genes))
     step = max(1, AT_A_TIME // n_genes)
     for unit in range(n_units):
         rows = np.flatnonzero(plan.codes == unit)
+        own = of_cell[rows[0]]  # the batches of a unit are linked
+        z_mean[unit] = shift[own]
         if len(rows) > CELLS_DECODED:
             rows = np.sort(rng.choice(rows, CELLS_DECODED, replace=False))
         for start in range(0, len(rows), step):
@@ -102,7 +114,7 @@ def _unit_means(
             for sign in (1.0, -1.0):
                 z = latent_draw(model, cells, block, sign * noise)
                 z_mean[unit] += z.double().sum(0).numpy() / (2 * len(rows))
-                rho = average_expression(model, z)
+                rho = average_expression(model, z, weights[own])
                 mean[unit] += rho.double().sum(0).numpy() / (2 * len(rows))
                 log_mean[unit] += rho.clamp(min=1e-30).log().double().sum(0).numpy() / (2 * len(rows))
     return n, z_mean, log_mean, mean

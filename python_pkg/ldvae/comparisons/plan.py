@@ -11,6 +11,7 @@ import pandas as pd
 from .. import checks
 from ..counts.labels import Labels, read_cells, read_labels, read_values
 from ..machine.memory import need_memory
+from .batches import apart, linked
 
 __all__ = ["Comparison", "Plan", "leave_out", "plan_comparisons", "row_numbers"]
 
@@ -52,6 +53,8 @@ class Plan:
         Names of the samples.
     comparisons
         In the order of the table.
+    group
+        Of each unit the number of its group and stratum, whatever its sample.
     value
         Of each unit the number whose slope is asked for; empty without one.
     mixed
@@ -62,8 +65,19 @@ class Plan:
     sample: np.ndarray
     samples: list[str]
     comparisons: list[Comparison]
+    group: np.ndarray
     value: np.ndarray = field(default_factory=lambda: np.zeros(0))
     mixed: bool = False
+
+    def apart(self, batch: Labels) -> list[str]:
+        """Comparisons whose groups have batches that no group links."""
+        taken, n = self.codes >= 0, np.zeros((len(self.sample), len(batch.levels)))
+        np.add.at(n, (self.codes[taken], batch.codes[taken]), 1)
+        unit, level = np.nonzero(n)
+        sets = linked(self.group[unit], level, len(batch.levels))
+        return [
+            c.title for c in self.comparisons if not c.slope and apart(n[c.units1].sum(0), n[c.units2].sum(0), sets)
+        ]
 
     def rows(self, units: np.ndarray) -> np.ndarray:
         """Row numbers of the cells of some units."""
@@ -178,7 +192,15 @@ def plan_comparisons(
         checks.warn(f"Left out were {len(left_out)} comparisons {reason}")
     sample_of = np.full(len(used), -1) if sample is None else used % n_samples
     value = np.zeros(0) if numbers is None else numbers[used % base // n_samples]
-    return Plan(codes, sample_of, [] if sample is None else sample.levels, comparisons, value, groupby is None)
+    return Plan(
+        codes,
+        sample_of,
+        [] if sample is None else sample.levels,
+        comparisons,
+        used // n_samples,
+        value,
+        groupby is None,
+    )
 
 
 def _check_size(what: str, n: int, n_genes: int, each: int, remedy: str) -> None:

@@ -9,12 +9,14 @@ import pandas as pd
 
 from .. import checks
 from ..counts.labels import read_labels, read_values
-from ..fit.posterior import factor_scores, read_data
+from ..fit.posterior import factor_scores, read_data, rebuild
 from ..fit.record import Fit, check_fit
 from ..tables import factor_names, table
 from .association import associate
+from .batches import warn_apart
 from .contributions import contributions
 from .differential import Settings, compare
+from .observed import observed_positions
 from .plan import plan_comparisons
 from .samples import read_adjust
 
@@ -50,8 +52,8 @@ def associate_factors(
     Returns
     -------
     DataFrame
-        `factor` (active factors, and "all": Hotelling's T² of all of them, which no rotation changes), `key, level` (of numbers "per standard
-        deviation"), `within`, `unit` ("samples" or "cells"), `effect` and its `std` (standard deviations of the factor), `statistic`
+        `factor` (active factors, and "all": Hotelling's T² of all of them, which no rotation changes), `key`, `level`
+        (of numbers "per standard deviation"), `within`, `unit` ("samples" or "cells"), `effect` and its `std` (standard deviations of the factor), `statistic`
         (t, or F for "all"), `pval`, `padj` (Benjamini–Hochberg over all rows but "all"), `auc` of the cells' scores,
         `n_cells` and `n_samples`. Too few samples or cells: NaN.
     """
@@ -68,7 +70,10 @@ def associate_factors(
     active = np.flatnonzero(fit.factors["active"])
     if not len(active):
         raise ValueError("`fit` has no active factor, so there is nothing to associate.")
-    scores = factor_scores(fit, cells.mean, cells.variance, active)
+    positions, apart = observed_positions(rebuild(fit), cells, values)
+    if apart:
+        warn_apart([f"levels of {key!r}"], cells.batch)
+    scores = factor_scores(fit, positions, cells.variance, active)
     names = np.array(factor_names(fit.config.n_latent), dtype=object)[active].tolist()
     return table("association", associate(scores, names, key, values, sample, stratum, covariates and covariates.of))
 

@@ -38,17 +38,20 @@ def batch_levels(model: LDVAE) -> tuple[torch.Tensor, np.ndarray]:
 
 
 @torch.no_grad()
-def average_expression(model: LDVAE, z: torch.Tensor) -> torch.Tensor:
-    """Expression rho (n × genes) at the average batch.
+def average_expression(model: LDVAE, z: torch.Tensor, weights: np.ndarray | None = None) -> torch.Tensor:
+    """Expression rho (n × genes) at the average of the registered batches, each with its share or `weights`.
 
     For a linear decoder the average of the batch effects; for a non-linear one the average over the registered batches
     of the decoded expression.
     """
     c = model.config
+    designs, share = batch_levels(model)
+    share = share if weights is None else weights
     if c.decoder == "linear" or c.batch is None:
-        return log_expression(model.decode(z, torch.zeros(len(z), c.n_design)), c.closed).exp()
+        average = torch.from_numpy(share).float() @ designs
+        return log_expression(model.decode(z, average.expand(len(z), -1)), c.closed).exp()
     total = torch.zeros(len(z), c.n_genes)
-    for design, weight in zip(*batch_levels(model), strict=True):
+    for design, weight in zip(designs, share, strict=True):
         total += weight * log_expression(model.decode(z, design.expand(len(z), -1)), c.closed).exp()
     return total
 

@@ -76,8 +76,8 @@ def sample_design(
     """The model in which samples are compared.
 
     Samples with rows at different `x` are compared with themselves: each has a coefficient of its own (a block). The
-    others share an intercept, so they help, too. Where too few pairs would leave nothing to estimate variances from, they
-    are compared like other samples, which is cautious.
+    others share an intercept, so they help, too. Where too few pairs would leave nothing to estimate variances from,
+    they are compared like other samples, which is cautious.
 
     Parameters
     ----------
