@@ -15,6 +15,7 @@ from .fit.questions import (
     top_genes,
 )
 from .fit.record import Fit, load_fit, save_fit
+from .fit.split import split_counts
 from .fit.to_scanpy import add_ldvae
 from .plots.comparisons import plot_association, plot_differential_expression
 from .plots.fits import plot_history, plot_loadings
@@ -51,6 +52,7 @@ __all__ = [
     "population_programs",
     "save_fit",
     "simulate_counts",
+    "split_counts",
     "top_genes",
     "write_report",
 ]

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.stats import nbinom, norm
 from scipy.stats import t as t_distribution
 
+from ..counts.reader import Counts
 from ..fit.posterior import Cells, rebuild
 from ..fit.record import Fit
 from ..stats.centre import centre
@@ -19,7 +21,7 @@ from ..stats.testing import bh, log_odds, normal_equivalent, posterior_fdr
 from ..tables import LN2
 from .batches import warn_apart
 from .means import Means
-from .moments import Group, counted
+from .moments import HALF_COUNT, Group, counted
 from .pairs import compare_pairs
 from .plan import Comparison, Plan, leave_out
 from .samples import Adjust, SampleRows, design_of, sample_rows, say
@@ -28,6 +30,7 @@ __all__ = ["Settings", "compare", "contrast"]
 
 _MIN_COUNTS, _MIN_DETECTED = 10, 5  # a gene below either in both groups is not tested
 _NULL_PENALTY = 3.0  # milder than for loadings: calls ask for more than a non-zero change, and intervals are reported
+_FEW_CELLS = 50  # below, a group's mean is not normal on the log scale
 _MIN_GENES = 100  # of fewer, most may have changed: what most do is then taken to be no change
 Columns = dict[str, np.ndarray]
 
@@ -58,32 +61,33 @@ class Settings:
     adjust: Adjust | None = None
 
 
-def compare(fit: Fit, cells: Cells, plan: Plan, settings: Settings) -> dict[str, Any]:
-    """The columns of the table: all comparisons of the plan, all genes in each."""
+def compare(fit: Fit, cells: Cells, plan: Plan, settings: Settings, beyond: Counts | None = None) -> dict[str, Any]:
+    """The columns of the table: all comparisons of the plan, all genes in each, those `beyond` the fit last."""
     comparisons = plan.comparisons
     if settings.estimand == "cell":
         found = compare_cells(fit, cells, plan, settings)
     elif plan.samples:
-        comparisons, found = compare_samples(fit, cells, plan, settings)
+        comparisons, found = compare_samples(_means(fit, cells, plan, settings, beyond), cells, plan, settings)
     else:
-        found = compare_means(fit, cells, plan, settings)
-    n_genes = len(fit.genes)
+        found = compare_means(_means(fit, cells, plan, settings, beyond), plan, settings)
+    genes = fit.genes if beyond is None else np.concatenate([fit.genes, beyond.genes])
+    n_genes = len(genes)
     names = {
         name: np.repeat(np.array([getattr(c, name) for c in comparisons], dtype=object), n_genes)
         for name in ("within", "group1", "group2")
     }
     columns = {name: np.concatenate([f[name] for f in found]) for name in found[0]}
     columns = {"pval": np.nan, "padj": np.nan, "n_samples1": 0, "n_samples2": 0, "paired": 0} | columns
-    return {**names, "gene": np.tile(fit.genes, len(comparisons)), **columns}
+    return {**names, "gene": np.tile(genes, len(comparisons)), **columns}
 
 
-def compare_means(fit: Fit, cells: Cells, plan: Plan, settings: Settings) -> list[Columns]:
+def compare_means(means: Means, plan: Plan, settings: Settings) -> list[Columns]:
     """Log2 fold change of mean expression, cells as the units of sampling: one dict of columns per comparison.
 
-    The estimate of each gene (`moments.pool`, corrected by `BatchEffects`) goes with its standard error through
+    The estimate of each gene (`moments.pool`, at the average batch by `Means`) goes with its standard error through
     the mixture-prior empirical Bayes of `ash` over the genes of a comparison.
     """
-    means, out = _means(fit, cells, plan, settings), []
+    out = []
     for comparison in plan.comparisons:
         units1, units2 = comparison.units1, comparison.units2
         one, two = means.group(units1), means.group(units2)
@@ -94,20 +98,22 @@ def compare_means(fit: Fit, cells: Cells, plan: Plan, settings: Settings) -> lis
     return out
 
 
-def _means(fit: Fit, cells: Cells, plan: Plan, settings: Settings) -> Means:
+def _means(fit: Fit, cells: Cells, plan: Plan, settings: Settings, beyond: Counts | None) -> Means:
     """Means of the plan's units; said is which comparisons batches make uncertain."""
     means = Means(
         fit, cells, plan.codes, len(plan.sample), correct=settings.batch_correction, seed=settings.seed,
-        parts=plan.parts(), mixed=plan.mixed,
+        parts=plan.parts(), mixed=plan.mixed, beyond=beyond,
     )  # fmt: skip
     if cells.batch is not None and settings.batch_correction and not plan.samples:
         warn_apart([c.title for c in plan.comparisons if means.apart(c.units1, c.units2)], cells.batch)
     return means
 
 
-def compare_samples(fit: Fit, cells: Cells, plan: Plan, settings: Settings) -> tuple[list[Comparison], list[Columns]]:
+def compare_samples(
+    means: Means, cells: Cells, plan: Plan, settings: Settings
+) -> tuple[list[Comparison], list[Columns]]:
     """The same with samples as the units of sampling: moderated t on log means of samples, paired where possible."""
-    means, batches = _means(fit, cells, plan, settings), settings.batch_correction and cells.batch is not None
+    batches = settings.batch_correction and cells.batch is not None
     kept, out, refused, said = [], [], [], []
     for comparison in plan.comparisons:
         rows = sample_rows(means, plan, comparison)
@@ -153,7 +159,7 @@ def compare_cells(fit: Fit, cells: Cells, plan: Plan, settings: Settings) -> lis
     """Log2 fold change between random pairs of cells (`pairs.compare_pairs`)."""
     model, rng = rebuild(fit), np.random.default_rng(settings.seed)
     n = np.bincount(plan.codes[plan.codes >= 0]).astype(float)
-    sums, _ = counted(cells.counts, plan.codes, len(n))
+    sums, _, _ = counted(cells.counts, plan.codes, len(n))
     out = []
     for comparison in plan.comparisons:
         rows = [plan.rows(units) for units in (comparison.units1, comparison.units2)]
@@ -193,7 +199,24 @@ def contrast(one: Group, two: Group, extra: np.ndarray | float = 0.0) -> tuple[n
     same = (np.log(observed[0] / one.exposure) > np.log(observed[1] / two.exposure)) == (effect > 0)
     usable = same & (root > 1e-3)
     factor = np.where(usable, np.clip(np.abs(effect) / np.where(usable, root, 1.0) / wald, 0.5, 2.0), 1.0)
-    return effect / LN2, np.sqrt((factor * wald) ** 2 + extra) / LN2
+    std = factor * wald
+    if min(one.n, two.n) < _FEW_CELLS:
+        std = np.maximum(std, np.abs(effect) / _evidence_of_few(one, two, effect))
+    return effect / LN2, np.sqrt(std**2 + extra) / LN2
+
+
+def _evidence_of_few(one: Group, two: Group, effect: np.ndarray) -> np.ndarray:
+    """Standard normal deviate with the tail probability of the smaller group's count, were it like the larger group.
+
+    Cells vary as in the larger group, so the sum of a few has a negative binomial distribution; what the larger group
+    leaves open of the mean widens it.
+    """
+    (few, many), up = ((one, two), effect > 0) if one.n <= two.n else ((two, one), effect < 0)
+    expected = (few.count + HALF_COUNT) * np.exp(many.log_mean - few.log_mean)
+    shape = 1 / np.maximum(many.spread / few.n + many.variance, 1e-6)
+    success = shape / (shape + expected)
+    tail = np.where(up, nbinom.sf(few.count - 1, shape, success), nbinom.cdf(few.count, shape, success))
+    return np.maximum(norm.isf(np.clip(tail, 1e-300, 0.5)), 0.05)
 
 
 def is_tested(one: _Observed, two: _Observed) -> np.ndarray:

@@ -8,10 +8,11 @@ from dataclasses import replace
 import numpy as np
 from scipy.cluster.vq import kmeans2
 
+from ..counts.reader import Counts
 from ..fit.posterior import Cells, rebuild
 from ..fit.record import Fit
 from .batches import BatchEffects, apart, linked, split_units
-from .moments import Group, Moments, moments, pool
+from .moments import Group, Moments, moments, pool, with_genes
 
 __all__ = ["Means"]
 
@@ -33,6 +34,8 @@ class Means:
         Of the subset of cells that is decoded.
     parts
         Sets of units in which batch effects are estimated; all units where None.
+    beyond
+        Genes that the fit does not model; they come after its own.
     mixed
         Units may be of many populations: batches are then compared in sets of cells with like latent positions.
     """
@@ -48,6 +51,7 @@ class Means:
         seed: int,
         parts: Sequence[np.ndarray] | None = None,
         mixed: bool = False,
+        beyond: Counts | None = None,
     ) -> None:
         self.correct = correct and cells.batch is not None
         self.closed = fit.config.closed
@@ -59,6 +63,9 @@ class Means:
         split, group, self.batch = split_units(group_codes, batch)
         self.parent = group_parent[group]
         self.found: Moments = moments(rebuild(fit), cells, split, len(group), correct, seed)
+        if beyond is not None:
+            self.found = with_genes(self.found, beyond, split)
+        self.n_modelled = len(fit.genes)
         self.n = np.bincount(self.parent, self.found.n, n_units)
         self.n_of_batch = np.zeros((n_units, n_batches))
         np.add.at(self.n_of_batch, (self.parent, self.batch), self.found.n)
@@ -92,7 +99,7 @@ class Means:
         share = np.zeros((self.n_of_batch.shape[1], mean.shape[1]))
         np.add.at(share, self.batch[own], weight / total)
         log_mean = np.log(total / self.found.n[own].sum())
-        return (log_mean - np.log(np.exp(log_mean).sum()) if self.closed else log_mean), share
+        return (log_mean - np.log(np.exp(log_mean[: self.n_modelled]).sum()) if self.closed else log_mean), share
 
     def group(self, units: np.ndarray) -> Group:
         """The cells of some units together, at the average batch."""

@@ -25,7 +25,7 @@ from ..machine.sparse import row_blocks
 from ..model.network import LDVAE
 from ..stats.centre import weighted_median
 
-__all__ = ["HALF_COUNT", "Group", "Moments", "counted", "moments", "pool"]
+__all__ = ["HALF_COUNT", "Group", "Moments", "counted", "moments", "pool", "with_genes"]
 
 CELLS_DECODED = 5000  # per unit; larger units decode a random subset, and count all cells (speed: growth)
 _BLOCKS = 16  # whose counts are gathered at a time
@@ -39,16 +39,19 @@ _DISPERSION_COUNTS = 30.0  # counts' worth of belief that a gene's dispersion is
 class Moments:
     """Sums over the cells of each unit.
 
-    `n` (units) is the number of cells, `sums` the arrays (units × genes): over all cells the counts `count`, cells with
-    a count `detected` and counts per unit of library `share`; over the decoded cells, scaled up to all, `rho`, `mu`,
-    `x` and their products `rho_rho`, `mu_mu`, `x_x`, `rho_mu`, `rho_x`, `mu_x` (of the posterior means of rho and mu),
-    `rho_draws` (posterior mean of rho²) and `left_open` (variance of `rho` because not all were decoded).
+    `n` (units) is the number of cells, `library` (units × 2) holds the sums of their libraries and of the squares,
+    `sums` the arrays (units × genes): over all cells the counts `count`, their squares `square`, counts times library
+    `by_library`, cells with a count `detected` and counts per unit of library `share`; over the decoded cells, scaled
+    up to all, `rho`, `mu`, `x` and their products `rho_rho`, `mu_mu`, `x_x`, `rho_mu`, `rho_x`, `mu_x` (of the
+    posterior means of rho and mu), `rho_draws` (posterior mean of rho²) and `left_open` (variance of `rho` because not
+    all were decoded).
     `largest` (units × genes) is the largest count of a single cell.
     """
 
     n: np.ndarray
     sums: dict[str, np.ndarray]
     largest: np.ndarray
+    library: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,8 @@ class Group:
         Variance of the group's total count over its Poisson variance.
     exposure
         Total count expected per unit of expression.
+    spread
+        Squared coefficient of variation of expression between cells, beyond counting.
     drop
         How much lower the log mean would be without the cell that holds most of the gene's counts.
     count, detected, share
@@ -76,6 +81,7 @@ class Group:
     variance: np.ndarray
     rate_dispersion: np.ndarray
     exposure: np.ndarray
+    spread: np.ndarray
     drop: np.ndarray
     count: np.ndarray
     detected: np.ndarray
@@ -122,7 +128,7 @@ def moments(model: LDVAE, cells: Cells, codes: np.ndarray, n_units: int, average
     noise = None if is_log_normal(model) else rng.standard_normal(cells.mean.shape, dtype=np.float32)
     taken = codes >= 0
     n = np.bincount(codes[taken], minlength=n_units).astype(float)
-    sums, largest = counted(counts, codes, n_units)
+    sums, largest, of_library = counted(counts, codes, n_units)
     decoded = np.zeros((len(_DECODED), n_units, c.n_genes))
     expected = ExpectedExpression(model, cells, average)
     order = np.flatnonzero(taken)[np.lexsort((priority[taken], codes[taken]))]  # by unit, at random within
@@ -151,13 +157,14 @@ def moments(model: LDVAE, cells: Cells, codes: np.ndarray, n_units: int, average
         sums["mu_mu_theta"] = sums["mu_mu"] / theta.double().numpy()
     else:
         sums["mu_mu_theta"] = np.zeros_like(sums["mu_mu"])
-    return Moments(n, sums, largest)
+    return Moments(n, sums, largest, of_library)
 
 
-def counted(counts: Counts, codes: np.ndarray, n_units: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Of each unit and gene: counts, cells that have any, shares of the library (sums), and the largest count."""
+def counted(counts: Counts, codes: np.ndarray, n_units: int) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+    """What the counts alone say of each unit: `sums`, `largest` and `library` of `Moments`."""
     n_genes = counts.matrix.shape[1]
-    count, detected, share = (np.zeros((n_units + 1) * n_genes) for _ in range(3))  # the last is of cells without unit
+    # the last unit is of cells without one
+    count, detected, share, square, by_library = (np.zeros((n_units + 1) * n_genes) for _ in range(5))
     largest = np.zeros(count.shape, np.float32)
     of_cell = np.where(codes >= 0, codes.astype(np.int64), n_units) * n_genes
     for rows in row_blocks(counts.matrix, max(_ENTRIES, len(count))):
@@ -167,10 +174,30 @@ def counted(counts: Counts, codes: np.ndarray, n_units: int) -> tuple[dict[str, 
         place += x.indices
         count += np.bincount(place, x.data, len(count))
         detected += np.bincount(place, minlength=len(count))
-        share += np.bincount(place, x.data * np.repeat(1 / counts.lib_size[rows], length), len(count))
+        library = np.repeat(counts.lib_size[rows], length)
+        share += np.bincount(place, x.data / library, len(count))
+        square += np.bincount(place, x.data.astype(np.float64) ** 2, len(count))
+        by_library += np.bincount(place, x.data * library, len(count))
         np.maximum(largest, _largest(place, x.data, len(count)), out=largest)
-    count, detected, share, largest = (a.reshape(-1, n_genes)[:-1] for a in (count, detected, share, largest))
-    return {"count": count, "detected": detected, "share": share}, np.maximum(largest, detected > 0)
+    sums = {"count": count, "detected": detected, "share": share, "square": square, "by_library": by_library}
+    sums = {name: values.reshape(-1, n_genes)[:-1] for name, values in sums.items()}
+    taken, library = codes >= 0, counts.lib_size
+    of_library = [np.bincount(codes[taken], values[taken], n_units) for values in (library, library**2)]
+    return sums, np.maximum(largest.reshape(-1, n_genes)[:-1], sums["detected"] > 0), np.stack(of_library, 1)
+
+
+def with_genes(found: Moments, beyond: Counts, codes: np.ndarray) -> Moments:
+    """The same with genes that the model does not know: their expression is taken to be the same in all cells."""
+    n_units = len(found.n)
+    sums, largest, of_library = counted(beyond, codes, n_units)
+    n, library, squares = (np.broadcast_to(v[:, None], sums["count"].shape) for v in (found.n, *of_library.T))
+    sums |= {
+        "rho": n, "rho_rho": n, "rho_draws": n, "mu": library, "rho_mu": library, "mu_mu": squares,
+        "x": sums["count"], "rho_x": sums["count"], "mu_x": sums["by_library"], "x_x": sums["square"],
+        "left_open": 0 * n, "mu_mu_theta": 0 * n,
+    }  # fmt: skip
+    sums = {name: np.concatenate([values, sums[name]], axis=1) for name, values in found.sums.items()}
+    return Moments(found.n, sums, np.concatenate([found.largest, largest], axis=1), found.library)
 
 
 def _largest(place: np.ndarray, value: np.ndarray, n: int) -> np.ndarray:
@@ -208,6 +235,17 @@ def _scale_up(
     sums["mu"] *= (by_library / by_cells)[:, None]
 
 
+def _spread(s: dict[str, np.ndarray], library: np.ndarray) -> np.ndarray:
+    """Squared coefficient of variation of expression between cells, from counts, drawn towards the median gene's."""
+    total, squares = library
+    rate = s["count"] / max(total, 1e-300)
+    residual = s["square"] - 2 * rate * s["by_library"] + rate**2 * squares
+    raw = (residual - s["count"]) / np.maximum(rate**2 * squares, 1e-300)
+    raw = np.where(s["count"] > 0, np.maximum(raw, 0.0), 0.0)
+    typical = float(np.nan_to_num(weighted_median(raw, np.minimum(s["count"], 100.0)), nan=0.0))
+    return np.asarray((s["count"] * raw + _DISPERSION_COUNTS * typical) / (s["count"] + _DISPERSION_COUNTS))
+
+
 def pool(found: Moments, units: np.ndarray) -> Group:
     """Mean expression of the cells of some units together, and its sampling variance.
 
@@ -236,6 +274,7 @@ def pool(found: Moments, units: np.ndarray) -> Group:
         variance=variance,
         rate_dispersion=variance * (s["count"] + HALF_COUNT),
         exposure=mu * n / rho,
+        spread=_spread(s, found.library[units].sum(0)),
         count=s["count"],
         drop=np.log((s["count"] + HALF_COUNT) / (s["count"] - found.largest[units].max(0) + HALF_COUNT)),
         detected=s["detected"] / n,

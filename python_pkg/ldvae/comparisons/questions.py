@@ -9,7 +9,7 @@ import pandas as pd
 
 from .. import checks
 from ..counts.labels import read_labels, read_values
-from ..fit.posterior import factor_scores, read_data, rebuild
+from ..fit.posterior import factor_scores, read_beyond, read_data, rebuild
 from ..fit.record import Fit, check_fit
 from ..tables import factor_names, table
 from .association import associate
@@ -52,10 +52,10 @@ def associate_factors(
     Returns
     -------
     DataFrame
-        `factor` (active factors, and "all": Hotelling's T² of all of them, which no rotation changes), `key`, `level`
-        (of numbers "per standard deviation"), `within`, `unit` ("samples" or "cells"), `effect` and its `std` (standard deviations of the factor), `statistic`
-        (t, or F for "all"), `pval`, `padj` (Benjamini–Hochberg over all rows but "all"), `auc` of the cells' scores,
-        `n_cells` and `n_samples`. Too few samples or cells: NaN.
+        `factor` (active factors, and "all": Hotelling's T² of all of them, which no rotation changes), `key`,
+        `level` (of numbers "per standard deviation"), `within`, `unit` ("samples" or "cells"), `effect` and its `std`
+        (standard deviations of the factor), `statistic` (t, or F for "all"), `pval`, `padj` (Benjamini–Hochberg over
+        all rows but "all"), `auc` of the cells' scores, `n_cells` and `n_samples`. Too few samples or cells: NaN.
     """
     fit = check_fit(fit)
     values = read_values(adata, key, "key")
@@ -91,6 +91,7 @@ def differential_expression(
     sample_key: str | None = None,
     within: str | None = None,
     adjust: Any = None,
+    genes: str = "all",
     delta: float = 0.25,
     batch_correction: bool = True,
     fdr_target: float = 0.05,
@@ -168,9 +169,14 @@ def differential_expression(
     checks.choice("estimand", estimand, ("mean", "cell"))
     if estimand == "cell" and sample_key is not None:
         raise ValueError("`sample_key` needs estimand='mean': pairs of cells have no samples to compare.")
+    cells = read_data(fit, adata)
+    beyond = None
+    if checks.choice("genes", genes, ("all", "fit")) == "all" and estimand == "mean":
+        beyond = read_beyond(fit, adata, cells)
+    n_genes = len(fit.genes) + (0 if beyond is None else len(beyond.genes))
     plan = plan_comparisons(
         adata, groupby=groupby, group1=group1, group2=group2, cells1=cells1, cells2=cells2, sample_key=sample_key,
-        within=within, n_genes=len(fit.genes),
+        within=within, n_genes=n_genes,
     )  # fmt: skip
     settings = Settings(
         estimand=estimand,
@@ -181,7 +187,7 @@ def differential_expression(
         seed=checks.integer("seed", seed, 0, 2**32 - 1),
         adjust=read_adjust(adata, adjust, None if sample_key is None else read_labels(adata, sample_key, "sample_key")),
     )
-    return table("differential_expression", compare(fit, read_data(fit, adata), plan, settings))
+    return table("differential_expression", compare(fit, cells, plan, settings, beyond))
 
 
 def differential_contributions(

@@ -26,6 +26,7 @@ __all__ = [
     "latent_moments",
     "linear_map",
     "log_rho",
+    "read_beyond",
     "read_data",
     "rebuild",
 ]
@@ -102,6 +103,16 @@ def read_data(fit: Fit, adata: Any) -> Cells:
             )
         return Cells(counts, batch, design, positions, np.zeros_like(positions))
     return Cells(counts, batch, design, *encode(rebuild(fit), _data(counts, design)))
+
+
+def read_beyond(fit: Fit, adata: Any, cells: Cells) -> Counts | None:
+    """Counts of the genes of `adata` that the fit has not modelled, with the libraries of `cells`; None without any."""
+    known = set(fit.genes.tolist())
+    names = [gene for gene in map(str, adata.var_names) if gene not in known]
+    if not names:
+        return None
+    counts = read_counts(adata, layer=fit.config.layer, genes=names)
+    return replace(counts, lib_size=cells.counts.lib_size, closed=False)
 
 
 def _data(counts: Counts, design: np.ndarray) -> SparseCounts:
