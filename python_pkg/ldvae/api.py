@@ -1,6 +1,11 @@
 """All public functions under one name: what `import ldvae` gives; `bridge` and `cli` call no other."""
 
-from .comparisons.questions import associate_factors, differential_contributions, differential_expression
+from .comparisons.questions import (
+    associate_factors,
+    differential_contributions,
+    differential_expression,
+    differential_response,
+)
 from .counts.simulate import simulate_counts
 from .fit.fitting import fit_ldvae
 from .fit.from_latent import from_latent
@@ -30,6 +35,7 @@ __all__ = [
     "associate_factors",
     "differential_contributions",
     "differential_expression",
+    "differential_response",
     "fit_ldvae",
     "from_latent",
     "from_scvi",

@@ -45,6 +45,14 @@ COLUMNS: dict[str, dict[str, type]] = {
         "detected1": float, "detected2": float,
         "pval": float, "padj": float, "n_samples1": int, "n_samples2": int, "paired": int,
     },
+    "differential_response": {
+        "within": str, "gene": str, "group1": str, "group2": str, "proba_de": float, "is_de": bool, "lfsr": float,
+        "bayes_factor": float, "lfc_mean": float, "lfc_median": float, "lfc_std": float, "lfc_lower": float,
+        "lfc_upper": float, "mean1": float, "mean2": float, "raw_mean1": float, "raw_mean2": float,
+        "detected1": float, "detected2": float,
+        "pval": float, "padj": float, "n_samples1": int, "n_samples2": int, "paired": int, "response": float,
+        "reference_response": float,
+    },
     "contributions": {
         "gene": str, "group1": str, "group2": str, "factor": str, "contribution": float, "jensen_gap": float,
     },

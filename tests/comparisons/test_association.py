@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 from ldvae import associate_factors, get_latent
 from ldvae.comparisons.association import associate
 from ldvae.counts.labels import Labels
-from ldvae.stats.replicates import two_groups
+from ldvae.stats.replicates import sample_design
 from ldvae.tables import table
 
 N_FACTORS = 6

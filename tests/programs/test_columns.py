@@ -25,11 +25,11 @@ PROGRAM = Program(
 def found(programs, called):
     padj = np.array([2 * p.pvalue for p in programs])
     reasons = ["" if yes else "why not" for yes in called]
-    return Found(programs, padj, np.array(called), reasons, None, None, None, None, [])
+    return Found(programs, padj, np.array(called), reasons, None, None, None, None, [], GENES)
 
 
 def test_sure_genes_come_first_by_strength():
-    columns = loading_columns(found([PROGRAM, replace(PROGRAM, population="Q")], [True, False]), GENES)
+    columns = loading_columns(found([PROGRAM, replace(PROGRAM, population="Q")], [True, False]))
     assert list(columns) == list(COLUMNS["population_loadings"])
     assert columns["gene"].tolist() == list("dbhfa") + list("ce")  # g is not tested
     assert columns["rank"].tolist() == list(range(1, 8))
@@ -39,13 +39,13 @@ def test_sure_genes_come_first_by_strength():
 
 
 def test_nothing_called_is_a_table_without_rows():
-    columns = loading_columns(found([PROGRAM], [False]), GENES)
+    columns = loading_columns(found([PROGRAM], [False]))
     assert {name: len(v) for name, v in columns.items()} == dict.fromkeys(COLUMNS["population_loadings"], 0)
     assert columns["rank"].dtype == int and columns["gene"].dtype == object
 
 
 def test_every_program_has_a_row():
-    columns = program_columns(found([PROGRAM, replace(PROGRAM, name="rest")], [True, False]), GENES)
+    columns = program_columns(found([PROGRAM, replace(PROGRAM, name="rest")], [True, False]))
     assert list(columns) == list(COLUMNS["population_programs"])
     first = {name: values[0] for name, values in columns.items()}
     assert first["variance"] == pytest.approx((LOADING**2).sum() / np.log(2) ** 2)

@@ -23,7 +23,7 @@ GENES = np.array([f"g{i}" for i in range(200)])
 
 def found_in(populations, most=3):
     within = within_programs(catalogue(populations, most, 200, 0), 0)
-    return Found(within, *call_programs(within), None, None, None, setting(populations), within)
+    return Found(within, *call_programs(within), None, None, None, setting(populations), within, GENES)
 
 
 @pytest.fixture(scope="module")

@@ -166,7 +166,8 @@ def warn_populations_apart(
     taken = labels.codes >= 0
     n = np.zeros((len(labels.levels), len(batch.levels)))
     np.add.at(n, (labels.codes[taken], batch.codes[taken]), 1)
-    sets = linked(*np.nonzero(n), len(batch.levels))
+    group, level = np.nonzero(n)
+    sets = linked(group, level, len(batch.levels))
     number = {name: labels.levels.index(name) for name in names}
     others = {name: [labels.levels.index(o) for o in reference or names if o != name] for name in names}
     warn_apart(

@@ -94,10 +94,10 @@ def _unit_means(
     """Cells, and means of z, log rho and rho (at the average of the batches that groups link), of each unit."""
     rng = np.random.default_rng(seed)
     weights, shift, of_cell = [None], np.zeros((1, cells.mean.shape[1])), np.zeros(len(plan.codes), dtype=np.int64)
-    if cells.batch is not None:
-        sets = batch_sets(model, cells, np.where(plan.codes < 0, -1, plan.group[plan.codes]))
+    if cells.batch is not None and (known := model.config.batch) is not None:
+        sets = batch_sets(known, cells.batch, np.where(plan.codes < 0, -1, plan.group[plan.codes]))
         weights, shift = list(set_weights(model, sets)), moved(model, cells, sets)
-        of_cell = np.unique(sets, return_inverse=True)[1][registered(model, cells)]
+        of_cell = np.unique(sets, return_inverse=True)[1][registered(known, cells.batch)]
     n_units, n_genes, width = len(plan.sample), model.config.n_genes, cells.mean.shape[1]
     n = np.bincount(plan.codes[plan.codes >= 0], minlength=n_units).astype(float)
     z_mean, log_mean, mean = np.zeros((n_units, width)), np.zeros((n_units, n_genes)), np.zeros((n_units, n_genes))

@@ -26,7 +26,7 @@ from .pairs import compare_pairs
 from .plan import Comparison, Plan, leave_out
 from .samples import Adjust, SampleRows, design_of, sample_rows, say
 
-__all__ = ["Settings", "compare", "contrast"]
+__all__ = ["Columns", "Settings", "compare", "contrast", "group_means", "sample_columns", "stacked"]
 
 _MIN_COUNTS, _MIN_DETECTED = 10, 5  # a gene below either in both groups is not tested
 _NULL_PENALTY = 3.0  # milder than for loadings: calls ask for more than a non-zero change, and intervals are reported
@@ -67,17 +67,21 @@ def compare(fit: Fit, cells: Cells, plan: Plan, settings: Settings, beyond: Coun
     if settings.estimand == "cell":
         found = compare_cells(fit, cells, plan, settings)
     elif plan.samples:
-        comparisons, found = compare_samples(_means(fit, cells, plan, settings, beyond), cells, plan, settings)
+        comparisons, found = compare_samples(group_means(fit, cells, plan, settings, beyond), cells, plan, settings)
     else:
-        found = compare_means(_means(fit, cells, plan, settings, beyond), plan, settings)
+        found = compare_means(group_means(fit, cells, plan, settings, beyond), plan, settings)
     genes = fit.genes if beyond is None else np.concatenate([fit.genes, beyond.genes])
-    n_genes = len(genes)
+    columns = {"pval": np.nan, "padj": np.nan, "n_samples1": 0, "n_samples2": 0, "paired": 0}
+    return columns | stacked(comparisons, found, genes)
+
+
+def stacked(comparisons: list[Comparison], found: list[Columns], genes: np.ndarray) -> dict[str, Any]:
+    """One table of all comparisons, with their names and genes."""
     names = {
-        name: np.repeat(np.array([getattr(c, name) for c in comparisons], dtype=object), n_genes)
+        name: np.repeat(np.array([getattr(c, name) for c in comparisons], dtype=object), len(genes))
         for name in ("within", "group1", "group2")
     }
     columns = {name: np.concatenate([f[name] for f in found]) for name in found[0]}
-    columns = {"pval": np.nan, "padj": np.nan, "n_samples1": 0, "n_samples2": 0, "paired": 0} | columns
     return {**names, "gene": np.tile(genes, len(comparisons)), **columns}
 
 
@@ -98,7 +102,7 @@ def compare_means(means: Means, plan: Plan, settings: Settings) -> list[Columns]
     return out
 
 
-def _means(fit: Fit, cells: Cells, plan: Plan, settings: Settings, beyond: Counts | None) -> Means:
+def group_means(fit: Fit, cells: Cells, plan: Plan, settings: Settings, beyond: Counts | None) -> Means:
     """Means of the plan's units; said is which comparisons batches make uncertain."""
     means = Means(
         fit, cells, plan.codes, len(plan.sample), correct=settings.batch_correction, seed=settings.seed,

@@ -8,6 +8,8 @@ from dataclasses import replace
 import numpy as np
 from scipy.cluster.vq import kmeans2
 
+from ..counts.design import Category
+from ..counts.labels import Labels
 from ..counts.reader import Counts
 from ..fit.posterior import Cells, rebuild
 from ..fit.record import Fit
@@ -75,8 +77,9 @@ class Means:
             self.part_of[units] = i
             own = np.isin(self.parent, units)
             self.sets.append(linked(group[own], self.batch[own], n_batches))
-            if self.correct:
-                self.effects.append(self._effects(np.flatnonzero(own), group, _shares(fit, cells)))
+            if cells.batch is not None and fit.config.batch is not None and correct:
+                share = _shares(fit.config.batch, cells.batch)
+                self.effects.append(self._effects(np.flatnonzero(own), group, share))
 
     def _effects(self, own: np.ndarray, group: np.ndarray, share: np.ndarray) -> BatchEffects:
         each = [pool(self.found, np.array([u])) for u in own]
@@ -119,10 +122,10 @@ class Means:
         return apart(n1, n2, self.sets[self.part_of[units1[0]]])
 
 
-def _shares(fit: Fit, cells: Cells) -> np.ndarray:
-    """The share of the training cells in each batch of these cells."""
-    known = dict(zip(fit.config.batch.levels, fit.config.batch.share, strict=True))
-    return np.array([known[level] for level in cells.batch.levels])
+def _shares(known: Category, batch: Labels) -> np.ndarray:
+    """The share of the training cells in each batch."""
+    share = dict(zip(known.levels, known.share, strict=True))
+    return np.array([share[level] for level in batch.levels])
 
 
 def _alike(positions: np.ndarray, codes: np.ndarray, seed: int) -> np.ndarray:

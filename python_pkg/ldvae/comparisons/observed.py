@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from ..counts.design import Category
 from ..counts.labels import Labels
 from ..fit.expression import batch_levels
 from ..fit.posterior import Cells, design_offset, linear_map
@@ -21,15 +22,14 @@ __all__ = ["batch_sets", "moved", "observed_positions", "registered", "set_weigh
 _RIDGE = 1e-3  # times the information of one cell: only what the loadings cannot tell stays where it is
 
 
-def batch_sets(model: LDVAE, cells: Cells, group: np.ndarray) -> np.ndarray:
+def batch_sets(known: Category, batch: Labels, group: np.ndarray) -> np.ndarray:
     """Of each registered batch, the number of the set that groups (numbers of cells, -1: none) link it to."""
-    return linked(group[group >= 0], registered(model, cells)[group >= 0], len(model.config.batch.levels))
+    return linked(group[group >= 0], registered(known, batch)[group >= 0], len(known.levels))
 
 
-def registered(model: LDVAE, cells: Cells) -> np.ndarray:
+def registered(known: Category, batch: Labels) -> np.ndarray:
     """Number of each cell's batch among those of the fit."""
-    levels = model.config.batch.levels
-    return np.array([levels.index(level) for level in cells.batch.levels])[cells.batch.codes]
+    return np.array([known.levels.index(level) for level in batch.levels])[batch.codes]
 
 
 def observed_positions(model: LDVAE, cells: Cells, values: np.ndarray | Labels) -> tuple[np.ndarray, bool]:
@@ -37,7 +37,8 @@ def observed_positions(model: LDVAE, cells: Cells, values: np.ndarray | Labels) 
 
     Numbers that differ within a batch can be told from batches; those that do not are each batch's own.
     """
-    if cells.batch is None:
+    known_batches = model.config.batch
+    if cells.batch is None or known_batches is None:
         return cells.mean, False
     if isinstance(values, Labels):
         group = values.codes
@@ -45,7 +46,7 @@ def observed_positions(model: LDVAE, cells: Cells, values: np.ndarray | Labels) 
         known = np.isfinite(values)
         one = pd.Series(values[known]).groupby(cells.batch.codes[known]).nunique().max() == 1
         group = np.where(known, cells.batch.codes if one else 0, -1)
-    sets, of_cell = batch_sets(model, cells, group), registered(model, cells)
+    sets, of_cell = batch_sets(known_batches, cells.batch, group), registered(known_batches, cells.batch)
     if len(np.unique(sets[of_cell[group >= 0]])) < 2:
         return cells.mean, False
     number = np.unique(sets, return_inverse=True)[1]

@@ -27,11 +27,11 @@ class Adjust:
     columns: np.ndarray
     category: np.ndarray
 
-    def of(self, samples: Sequence[int]) -> np.ndarray:
+    def of(self, samples: np.ndarray) -> np.ndarray:
         """Columns of a design for some samples: numbers centred, categories as indicators of all levels but one."""
         parts = [np.zeros((len(samples), 0))]
         for key, values, categorical in zip(self.keys, self.columns.T, self.category, strict=True):
-            own = values[np.asarray(samples, dtype=int)]
+            own = values[samples]
             if not np.isfinite(own).all():
                 raise NotEnough(f"a sample has no value of {key!r} (`adjust`)")
             parts.append((own[:, None] == np.unique(own)[1:]).astype(float) if categorical else own[:, None])
@@ -121,7 +121,7 @@ def design_of(
     enough to estimate variances from. Where every sample is a batch, differences between samples are those of batches,
     and there is nothing to adjust for.
     """
-    names = np.array(samples, dtype=object)[rows.sample] if len(rows.sample) else np.array([], dtype=object)
+    names = [samples[s] for s in rows.sample]
     columns = None if adjust is None else adjust.of(rows.sample)
     found = sample_design(rows.x, names, columns, names=title, slope=slope, many=True)
     levels = np.unique(rows.sets)

@@ -9,6 +9,7 @@ from ..checks import shown, warn
 from ..comparisons.means import Means
 from ..comparisons.samples import Adjust
 from ..counts.labels import Labels
+from ..counts.reader import Counts
 from ..fit.posterior import Cells
 from ..fit.record import Fit
 from ..stats.replicates import NotEnough, SampleDesign, compare_samples
@@ -30,6 +31,7 @@ def between_programs(
     reference: list[str] | None,
     seed: int,
     adjust: Adjust | None = None,
+    beyond: Counts | None = None,
 ) -> list[Program]:
     """Log mean expression of each population less the average over the reference populations, each counted alike.
 
@@ -43,6 +45,8 @@ def between_programs(
         Names of populations; None: all others.
     adjust
         Covariates of samples: differences are those at their average.
+    beyond
+        Genes that the fit does not model; they come after its own.
     """
     n_cells = np.array([(labels.codes == i).sum() for i in range(len(labels.levels))])
     kept = [i for i in range(len(labels.levels)) if n_cells[i] >= _MIN_CELLS]
@@ -56,7 +60,7 @@ def between_programs(
     n_samples = 1 if samples is None else len(samples.levels)
     codes = labels.codes * n_samples + (0 if samples is None else samples.codes)
     codes[(labels.codes < 0) | (False if samples is None else samples.codes < 0)] = -1
-    means = Means(fit, cells, codes, len(labels.levels) * n_samples, correct=True, seed=seed)
+    means = Means(fit, cells, codes, len(labels.levels) * n_samples, correct=True, seed=seed, beyond=beyond)
     tested = means.found.sums["count"].sum(0) >= _MIN_COUNTS
     programs = []
     for i in kept:
@@ -110,7 +114,7 @@ def _by_samples(means: Means, units: list[np.ndarray], adjust: Adjust | None) ->
     columns = np.zeros((n, 0))
     if adjust is not None:
         try:
-            columns = adjust.of(kept)
+            columns = adjust.of(np.array(kept))
         except NotEnough as error:
             raise ValueError(f"`adjust`: {error}.") from None
     design = SampleDesign(

@@ -15,7 +15,7 @@ __all__ = ["loading_columns", "program_columns", "top"]
 _TOP = 5  # genes named on either side of a program
 
 
-def loading_columns(found: Found, genes: np.ndarray) -> dict[str, Any]:
+def loading_columns(found: Found) -> dict[str, Any]:
     """Called programs, long: one row per tested gene: those with lfsr below 0.05 by strength, then the others."""
     parts = []
     for program in [p for p, called in zip(found.programs, found.called, strict=True) if called]:
@@ -31,7 +31,7 @@ def loading_columns(found: Found, genes: np.ndarray) -> dict[str, Any]:
         "population": column([[p.population] * len(o) for p, o in parts], object),
         "kind": column([[p.kind] * len(o) for p, o in parts], object),
         "program": column([[p.name] * len(o) for p, o in parts], object),
-        "gene": column([genes[o] for _, o in parts], object),
+        "gene": column([found.genes[o] for _, o in parts], object),
         "loading": column([p.loading[o] / LN2 for p, o in parts], float),
         "std": column([p.std[o] / LN2 for p, o in parts], float),
         "lfsr": column([p.lfsr[o] for p, o in parts], float),
@@ -39,7 +39,7 @@ def loading_columns(found: Found, genes: np.ndarray) -> dict[str, Any]:
     }
 
 
-def program_columns(found: Found, genes: np.ndarray) -> dict[str, Any]:
+def program_columns(found: Found) -> dict[str, Any]:
     """Every program that was tested, one row each."""
     programs = found.programs
     return {
@@ -59,8 +59,8 @@ def program_columns(found: Found, genes: np.ndarray) -> dict[str, Any]:
         "padj": found.padj,
         "n_cells": [p.n_cells for p in programs],
         "n_genes": [p.n_genes for p in programs],
-        "top_up": [top(p, genes, 1.0) for p in programs],
-        "top_down": [top(p, genes, -1.0) for p in programs],
+        "top_up": [top(p, found.genes, 1.0) for p in programs],
+        "top_down": [top(p, found.genes, -1.0) for p in programs],
     }
 
 

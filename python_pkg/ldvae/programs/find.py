@@ -14,7 +14,7 @@ from .. import checks
 from ..comparisons.batches import warn_populations_apart
 from ..comparisons.samples import read_adjust
 from ..counts.labels import Labels, read_labels, warn_unnamed
-from ..fit.posterior import Cells, read_data
+from ..fit.posterior import Cells, read_beyond, read_data
 from ..fit.record import Fit, check_fit
 from .between import between_programs
 from .catalogue import catalogue
@@ -43,6 +43,7 @@ class Found:
     reference: list[str] | None
     setting: Setting | None
     within: list[Program]
+    genes: np.ndarray
 
 
 # A user asks for loadings, programs and scores of several kinds, one call each: what the last cells and labels gave is
@@ -73,13 +74,14 @@ def find_programs(
         raise ValueError("`adjust` needs kind='between': programs vary inside samples, where these covariates do not.")
     reference = _reference(labels, reference, kind)
     cells = read_data(fit, adata)
-    named = () if covariates is None else (*covariates.keys, covariates.columns.tobytes())
-    key = _fingerprint(cells, labels, samples, (n_programs, seed, *named))
+    beyond = read_beyond(fit, adata, cells) if kind == "between" else None
+    genes = fit.genes if beyond is None else np.concatenate([fit.genes, beyond.genes])
+    key = _fingerprint(cells, labels, samples, (n_programs, seed))
     known = _LAST.get(fit)
     if known is None or known[0] != key:
         known = _LAST[fit] = (key, {})
 
-    def once(step: str, against: list[str] | None, make: Callable[[], Any]) -> Any:
+    def once(step: Any, against: list[str] | None, make: Callable[[], Any]) -> Any:
         name = (step, None if against is None else tuple(against))
         if name not in known[1]:
             known[1][name] = make()
@@ -89,8 +91,8 @@ def find_programs(
 
     def find() -> Found:
         if kind == "between":
-            programs = between_programs(fit, cells, labels, samples, reference, seed, covariates)
-            return Found(programs, *call_programs(programs), cells, labels, reference, None, [])
+            programs = between_programs(fit, cells, labels, samples, reference, seed, covariates, beyond)
+            return Found(programs, *call_programs(programs), cells, labels, reference, None, [], genes)
         setting = once("setting", None, lambda: prepare(fit, cells, labels, samples, seed))
         if kind != "within":
             _need_reference(setting, labels, reference, kind)
@@ -102,9 +104,11 @@ def find_programs(
             programs = deviation_programs(setting, everything, reference)
         if kind != "deviation":
             programs = programs + [too_small(name, kind, n, setting.n_genes) for name, n in setting.small.items()]
-        return Found(programs, *call_programs(programs), cells, labels, reference, setting, everything)
+        return Found(programs, *call_programs(programs), cells, labels, reference, setting, everything, genes)
 
-    found: Found = once(kind, reference, find)
+    own: tuple[Any, ...] = () if covariates is None else (*covariates.keys, covariates.columns.tobytes())
+    own += () if beyond is None else (*beyond.genes.tolist(), float(beyond.matrix.sum()))
+    found: Found = once((kind, *own), reference, find)
     if kind == "between":
         warn_populations_apart(labels, [p.population for p in found.programs], reference, cells.batch)
     else:

@@ -52,10 +52,10 @@ def population_loadings(
     fit
         The fit.
     adata
-        Cells with counts of the fit's genes; they need not be the training cells.
+        Cells with counts of the fit's genes; they need not be the training cells. "between" lists every gene of it.
     groupby
         Column of `adata.obs` with the populations; cells without a label take no part. If the populations were found by
-        clustering the same counts, "between" is too optimistic: clusters differ by construction.
+        clustering the same counts, "between" is too optimistic: clusters differ by construction (`split_counts`).
     kind
         As above. "between" needs 5 cells of a population, the others 30.
     reference
@@ -91,7 +91,7 @@ def population_loadings(
     Svensson et al. (2020), Bioinformatics 36(11), for the model; Stephens (2017), Biostatistics 18(2), for `lfsr`.
     """
     found = find_programs(fit, adata, groupby, kind, reference, sample_key, n_programs, seed, adjust)
-    return table("population_loadings", loading_columns(found, fit.genes))
+    return table("population_loadings", loading_columns(found))
 
 
 def population_programs(
@@ -139,7 +139,7 @@ def population_programs(
         * `n_cells`; `n_genes` with lfsr below 0.05; `top_up`, `top_down`, the strongest of them.
     """
     found = find_programs(fit, adata, groupby, kind, reference, sample_key, n_programs, seed, adjust)
-    return table("population_programs", program_columns(found, fit.genes))
+    return table("population_programs", program_columns(found))
 
 
 def get_program_scores(

@@ -55,7 +55,7 @@ def activity_columns(found: Found, fit: Fit) -> tuple[list[str], np.ndarray]:
 def _position(found: Found, program: Program, fit: Fit) -> np.ndarray:
     """Where a cell lies between the reference (0) and the population (1), along what sets the population apart."""
     scores = factor_scores(fit, found.cells.mean, found.cells.variance)
-    along = scores @ (fit.factors["loadings"].T @ program.loading)
+    along = scores @ (fit.factors["loadings"].T @ program.loading[: len(fit.genes)])
     labels = found.labels
     own = labels.levels.index(program.population)
     others = [

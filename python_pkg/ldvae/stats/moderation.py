@@ -232,5 +232,6 @@ def hotelling(effect: np.ndarray, scale: float, total: np.ndarray, df: int) -> t
 def hotelling_design(y: np.ndarray, design: np.ndarray, contrast: np.ndarray) -> tuple[float, float]:
     """`hotelling` for the contrast that `moderated_contrast` tests feature by feature, with the same arguments."""
     fit = _fit_contrast(np.asarray(y, dtype=np.float64), design, contrast)
-    total = fit.residuals.T @ fit.residuals + np.outer(fit.effect, fit.effect) / fit.scale
-    return hotelling(fit.effect, fit.scale, total, fit.df)
+    scale = float(fit.scale)
+    total = fit.residuals.T @ fit.residuals + np.outer(fit.effect, fit.effect) / scale
+    return hotelling(fit.effect, scale, total, fit.df)
