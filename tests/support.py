@@ -24,6 +24,8 @@ import scipy.sparse as sp
 
 import ldvae
 from ldvae.machine import sparse
+from ldvae.stats.moderation import moderated_contrast
+from ldvae.stats.replicates import equally_known, sample_design
 
 PACKAGE = str(Path(ldvae.__file__).parent)
 OLD = sorted((Path(__file__).parent / "data").glob("fit-*.safetensors"))  # a fit of each version, by age
@@ -403,3 +405,11 @@ MANY_FITS = """
     after = footprint()
     print(json.dumps({name: after[name] - before[name] for name in before}))
 """
+
+
+def two_groups(y1, samples1, y2, samples2):
+    """Moderated t tests of two groups of samples that are equally known, as factors are tested."""
+    y, x = np.vstack([y1, y2]), np.repeat([1.0, 0.0], [len(y1), len(y2)])
+    found = sample_design(x, [*samples1, *samples2])
+    rows, design = equally_known(y, found)
+    return moderated_contrast(rows, design, found.contrast)

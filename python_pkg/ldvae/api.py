@@ -1,11 +1,7 @@
 """All public functions under one name: what `import ldvae` gives; `bridge` and `cli` call no other."""
 
-from .comparisons.questions import (
-    associate_factors,
-    differential_contributions,
-    differential_expression,
-    differential_response,
-)
+from .comparisons.factor_questions import associate_factors, differential_contributions
+from .comparisons.questions import differential_expression, differential_response
 from .counts.simulate import simulate_counts
 from .fit.fitting import fit_ldvae
 from .fit.from_latent import from_latent

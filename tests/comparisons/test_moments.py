@@ -27,9 +27,8 @@ def test_mean_and_error_are_those_of_a_double_loop(three):
         for name in ("P2", "P0"):
             rows = rng.choice(np.flatnonzero(adata.obs["group"] == name), int((adata.obs["group"] == name).sum()))
             z = cells.mean[rows] + np.sqrt(cells.variance[rows]) * rng.normal(size=(len(rows), 6))
-            eta = w["intercept"] + z @ loadings.T
-            rho = np.exp(log_softmax(eta))
-            mu = cells.counts.lib_size[rows, None] * np.exp(log_softmax(eta + cells.design[rows] @ w["design_effect"]))
+            rho = np.exp(log_softmax(w["intercept"] + z @ loadings.T + cells.design[rows] @ w["design_effect"]))
+            mu = cells.counts.lib_size[rows, None] * rho
             total = counts[rows].sum(0)
             side.append(np.log2(rho.mean(0) * (total + 0.5) / (mu.sum(0) + 0.5)))
         draws.append(side[0] - side[1])
@@ -77,14 +76,23 @@ def test_a_subset_of_the_cells_is_decoded_with_little_loss(three, monkeypatch):
 def test_one_cell_that_holds_a_genes_counts_is_no_evidence_of_a_mean():
     rho, mu = np.full((8, 1), 0.01), np.full((8, 1), 2.0)
     spread, single = np.full((8, 1), 20.0), np.r_[[[160.0]], np.zeros((7, 1))]
-    std = {}
+    std, library = {}, np.array([[8 * 200.0, 8 * 200.0**2]])
     for name, x in (("spread", spread), ("single", single)):
-        pairs = {"rho": rho, "mu": mu, "x": x, "count": x, "share": x, "detected": x > 0, "rho_draws": rho * rho}
+        pairs = {
+            "rho": rho,
+            "mu": mu,
+            "x": x,
+            "count": x,
+            "share": x,
+            "detected": x > 0,
+            "rho_draws": rho * rho,
+            "square": x * x,
+        }
         products = {"rho_rho": rho * rho, "mu_mu": mu * mu, "x_x": x * x, "rho_mu": rho * mu}
-        pairs |= {**products, "rho_x": rho * x, "mu_x": mu * x}
+        pairs |= {**products, "rho_x": rho * x, "mu_x": mu * x, "by_library": 200 * x, "square": x * x}
         sums = {k: v.sum(0, keepdims=True).astype(float) for k, v in pairs.items()}
         sums |= {"left_open": np.zeros((1, 1)), "mu_mu_theta": sums["mu_mu"] / 5}
-        group = pool(Moments(np.array([8.0]), sums, x.max(0, keepdims=True)), np.array([0]))
+        group = pool(Moments(np.array([8.0]), sums, x.max(0, keepdims=True), library), np.array([0]))
         std[name] = [float(np.sqrt(group.variance_if(np.array([lower]))[0])) for lower in (True, False)]
     assert max(std["spread"]) < 0.5
     assert std["single"][0] > np.log(100) and std["single"][1] < 2

@@ -14,31 +14,34 @@ from ldvae.comparisons.plan import plan_comparisons
 
 def test_the_rest_is_the_union_of_the_others_and_all_pairs_are_each_pair(three):
     fit, adata, _ = three
-    every = differential_expression(fit, adata, groupby="group")
+    observed = dict(batch_correction=False)  # batches are told from labels, or from sets of cells that are alike
+    every = differential_expression(fit, adata, groupby="group", **observed)
     assert list(every["group1"].unique()) == ["P0", "P1", "P2"] and set(every["group2"]) == {"rest"}
-    union = differential_expression(fit, adata, cells1=(adata.obs["group"] == "P1").to_numpy())
+    union = differential_expression(fit, adata, cells1=(adata.obs["group"] == "P1").to_numpy(), **observed)
     part = every[every["group1"] == "P1"].reset_index(drop=True)
     numbers = ["mean1", "mean2", "raw_mean2", "detected2"]
     np.testing.assert_allclose(part[numbers], union[numbers], rtol=1e-4)
-    pairs = differential_expression(fit, adata, groupby="group", group2="pairwise")
+    pairs = differential_expression(fit, adata, groupby="group", group2="pairwise", **observed)
     assert pairs[["group1", "group2"]].drop_duplicates().to_numpy().tolist() == [
         ["P0", "P1"],
         ["P0", "P2"],
         ["P1", "P2"],
     ]
     some = pairs[(pairs["group1"] == "P0") & (pairs["group2"] == "P2")].reset_index(drop=True)
-    single = differential_expression(fit, adata, groupby="group", group1="P0", group2="P2")
+    single = differential_expression(fit, adata, groupby="group", group1="P0", group2="P2", **observed)
     np.testing.assert_allclose(some["mean1"], single["mean1"], rtol=1e-5)
 
 
 def test_within_compares_inside_each_level(three):
     fit, adata, _ = three
-    table = differential_expression(fit, adata, groupby="group", group1="P0", group2="P2", within="half")
+    table = differential_expression(
+        fit, adata, groupby="group", group1="P0", group2="P2", within="half", batch_correction=False
+    )
     assert list(table["within"].unique()) == ["a", "b"]
     inside = (adata.obs["half"] == "a").to_numpy()
     sets = [inside & (adata.obs["group"] == name).to_numpy() for name in ("P0", "P2")]
     names = adata.obs_names[sets[1]].tolist()
-    same = differential_expression(fit, adata, cells1=sets[0], cells2=names)
+    same = differential_expression(fit, adata, cells1=sets[0], cells2=names, batch_correction=False)
     part = table[table["within"] == "a"].reset_index(drop=True)
     numbers = ["mean1", "mean2", "raw_mean1", "raw_mean2", "detected1", "detected2"]
     np.testing.assert_allclose(part[numbers], same[numbers], rtol=1e-4)

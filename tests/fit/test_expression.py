@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from ldvae import get_expression
-from ldvae.fit.expression import ExpectedExpression, average_expression, is_log_normal
+from ldvae.fit.expression import ExpectedExpression, is_log_normal
 from ldvae.fit.posterior import read_data, rebuild
 from ldvae.model.link import log_expression
+from planted import fitted
 
 ROWS, N_DRAWS = np.array([3, 77, 400]), 20_000
 
@@ -35,13 +36,29 @@ def test_the_closed_form_is_the_mean_of_draws(model_and_cells, average):
         z = torch.from_numpy(cells.mean[row] + np.sqrt(cells.variance[row]) * noise).float()
         design = torch.from_numpy(cells.design[[row]]).expand(N_DRAWS, -1)
         there = log_expression(model.decode(z, design), model.config.closed).exp().double()
-        drawn = average_expression(model, z).double() if average else there
+        drawn = there  # the batch is the only covariate, and stays the cell's own
         # the normaliser at its expectation: right to the second order
         torch.testing.assert_close(rho[i], drawn.mean(0), rtol=0.03, atol=1e-7)
         torch.testing.assert_close(own[i], there.mean(0), rtol=0.03, atol=1e-7)
         torch.testing.assert_close(squares[i], drawn.square().mean(0), rtol=0.08, atol=1e-7)
         spread = drawn.square().mean(0) / drawn.mean(0).square()
         assert float(spread.detach().max()) > 1.05  # or there was nothing to get right
+
+
+@pytest.mark.parametrize("decoder", ["linear", "nonlinear"])
+def test_covariates_are_at_their_average_and_the_batch_is_the_cells_own(simulated, decoder):
+    adata = simulated.copy()
+    adata.obs["stress"] = np.random.default_rng(0).normal(size=adata.n_obs)
+    fit = fitted(adata, batch_key="batch", covariate_keys=["stress"], decoder=decoder)
+    model, cells = rebuild(fit), read_data(fit, adata)
+    cells = replace(cells, variance=np.full_like(cells.variance, 1e-8))
+    none = None if decoder == "linear" else np.zeros((len(ROWS), cells.mean.shape[1]), np.float32)
+    rho, _, own = ExpectedExpression(model, cells, True)(ROWS, none)
+    design = torch.from_numpy(cells.design[ROWS])
+    for found, at in ((own, design), (rho, torch.cat([design[:, :-1], torch.zeros(len(ROWS), 1)], 1))):
+        expected = log_expression(model.decode(torch.from_numpy(cells.mean[ROWS]), at), model.config.closed).exp()
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-7)
+    assert not torch.allclose(rho, own, rtol=1e-2)
 
 
 def test_what_a_cell_expresses_does_not_depend_on_the_cells_beside_it(model_and_cells):
@@ -57,7 +74,8 @@ def test_draws_where_log_expression_is_not_normal(simulated, curved):
     assert not is_log_normal(model)
     none = np.zeros((len(ROWS), cells.mean.shape[1]), np.float32)
     rho, squares, _ = ExpectedExpression(model, cells, True)(ROWS, none)
-    at_mean = average_expression(model, torch.from_numpy(cells.mean[ROWS]))
+    own = model.decode(torch.from_numpy(cells.mean[ROWS]), torch.from_numpy(cells.design[ROWS]))
+    at_mean = log_expression(own, model.config.closed).exp()
     torch.testing.assert_close(rho, at_mean)
     torch.testing.assert_close(squares, at_mean.square())
 

@@ -17,7 +17,7 @@ from ldvae.stats.moderation import (
     moderated_contrast,
     squeeze_variance,
 )
-from ldvae.stats.replicates import sample_design as compare
+from ldvae.stats.replicates import sample_design
 
 LEFT, RIGHT = ["a", "b", "c", "d"], ["e", "f", "g"]
 
@@ -158,8 +158,8 @@ def hotelling_two_sample(y1: np.ndarray, y2: np.ndarray) -> tuple[float, float]:
 def test_hotelling_is_the_textbook_statistic_with_enough_samples():
     rng = np.random.default_rng(0)
     y1, y2 = rng.normal(size=(9, 3)) + 0.5, rng.normal(size=(7, 3)) @ rng.normal(size=(3, 3))
-    comparison = compare(y1, [f"a{i}" for i in range(9)], y2, [f"b{i}" for i in range(7)])
-    ours = hotelling_design(comparison.y, comparison.design, comparison.contrast)
+    found = sample_design(np.repeat([1.0, 0.0], [9, 7]), [f"s{i}" for i in range(16)])
+    ours = hotelling_design(np.vstack([y1, y2]), found.design, found.contrast)
     np.testing.assert_allclose(ours, hotelling_two_sample(y1, y2))
 
 
@@ -176,15 +176,15 @@ def test_hotelling_for_a_slope_agrees_with_manova():
 def test_hotelling_of_one_feature_is_the_squared_t():
     rng = np.random.default_rng(2)
     y1, y2 = rng.normal(size=(4, 1)), rng.normal(size=(3, 1))
-    comparison = compare(y1, LEFT, y2, RIGHT)
-    f, p = hotelling_design(comparison.y, comparison.design, comparison.contrast)
+    found = sample_design(np.repeat([1.0, 0.0], [4, 3]), list("abcdefg"))
+    f, p = hotelling_design(np.vstack([y1, y2]), found.design, found.contrast)
     t = stats.ttest_ind(y1[:, 0], y2[:, 0])
     assert f == pytest.approx(t.statistic**2)
     assert p == pytest.approx(t.pvalue)
 
 
 @pytest.mark.parametrize(
-    ("n1", "n2", "paired"), [(3, 3, False), (2, 5, False), (8, 7, False), (5, 5, True), (2, 2, True)]
+    ("n1", "n2", "paired"), [(3, 3, False), (2, 5, False), (8, 7, False), (5, 5, True), (3, 3, True)]
 )
 def test_hotelling_is_exact_when_features_outnumber_samples(n1, n2, paired):
     rng = np.random.default_rng(3)
@@ -193,9 +193,9 @@ def test_hotelling_is_exact_when_features_outnumber_samples(n1, n2, paired):
     pvalues = []
     for _ in range(2000):
         y = rng.normal(size=(n1 + n2, 10)) @ mix + 5.0
-        comparison = compare(y[:n1], names[:n1], y[n1:], names[:n2] if paired else names[n1:])
-        assert comparison.paired is paired
-        pvalues.append(hotelling_design(comparison.y, comparison.design, comparison.contrast)[1])
+        found = sample_design(np.repeat([1.0, 0.0], [n1, n2]), names[:n1] + (names[:n2] if paired else names[n1:]))
+        assert found.paired == paired * n1
+        pvalues.append(hotelling_design(y, found.design, found.contrast)[1])
     assert stats.kstest(pvalues, "uniform").pvalue > 0.01
 
 

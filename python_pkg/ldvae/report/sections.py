@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..comparisons.questions import associate_factors, differential_contributions, differential_expression
+from ..comparisons.factor_questions import associate_factors, differential_contributions
+from ..comparisons.questions import differential_expression
 from ..counts.labels import Labels
 from ..fit.questions import get_factors, get_loadings, top_genes
 from ..fit.record import Fit

@@ -17,6 +17,8 @@ _LEAST_DF = 2  # residual degrees of freedom for covariates of samples, or for p
 _MANY_DF = 1  # the same where many features lend each other their variances
 _CAUTION = 0.5  # see `squeeze_variance`
 _MIN_FEATURES = 100  # of fewer, most may have changed: nothing is then taken to move all of them alike
+_ROUNDS = 4
+_LITTLE = 0.5  # residual degrees of freedom of paired or other rows that tell their variance
 _BISECTIONS = 40
 
 
@@ -195,19 +197,24 @@ def compare_samples(y: np.ndarray, found: SampleDesign, variance: np.ndarray) ->
 
 def _between_samples(y: np.ndarray, found: SampleDesign, variance: np.ndarray) -> np.ndarray:
     """Variance of rows beyond `variance` that a typical feature has: of paired rows, and of the others."""
-    hat = found.design @ np.linalg.pinv(found.design)
-    residual, free = y - hat @ y, 1 - np.diag(hat)
-    known = np.isfinite(residual).all(0)
-    if known.any():
-        level = variance.mean(0)
-        known &= level <= np.median(level[known])  # in the others counting hides what samples differ by
-    out = np.full(len(y), np.nan)
-    for rows in (found.blocked, ~found.blocked):
-        df = float(free[rows].sum())
-        if rows.any() and df > 0.5 and known.any():
-            out[rows] = _typical(residual[np.ix_(rows, known)] ** 2, variance[np.ix_(rows, known)], df)
-    rest = np.nanmax(out) if np.isfinite(out).any() else 0.0
-    return np.where(np.isfinite(out), out, rest)
+    known = np.isfinite(y).all(0)
+    if not known.any():
+        return np.zeros(len(y))
+    level = variance.mean(0)
+    known &= level <= np.median(level[known])  # in the others counting hides what samples differ by
+    y, variance = y[:, known], variance[:, known]
+    typical, out = np.median(variance, axis=1), np.zeros(len(y))
+    for _ in range(_ROUNDS):  # rows that are known badly must not blur what the others say
+        weight = 1 / np.maximum(out + typical, 1e-12) if out.any() else np.ones(len(y))
+        root = np.sqrt(weight)[:, None]
+        hat = found.design @ np.linalg.pinv(found.design * root) * root.T
+        squares, free = (y - hat @ y) ** 2, 1 - np.diag(hat)
+        for rows in (found.blocked, ~found.blocked):
+            df = float(free[rows].sum())
+            if rows.any():
+                out[rows] = _typical(squares[rows], variance[rows], df) if df > _LITTLE else np.nan
+        out = np.where(np.isfinite(out), out, np.nanmax(out, initial=0.0))
+    return out
 
 
 def _typical(squares: np.ndarray, variance: np.ndarray, df: float) -> float:
