@@ -16,6 +16,7 @@ from ldvae import (
     associate_factors,
     differential_contributions,
     differential_expression,
+    differential_response,
     fit_ldvae,
     get_expression,
     get_factors,
@@ -42,20 +43,22 @@ SIGNATURES = {
     "get_loadings": "(fit, *, inactive=False)",
     "get_loadings_uncertainty": "(fit)",
     "get_factors": "(fit)",
-    "population_loadings": "(fit, adata, *, groupby, kind='specific', reference=None, sample_key=None, n_programs=5, "
-    "seed=0)",
-    "population_programs": "(fit, adata, *, groupby, kind='specific', reference=None, sample_key=None, n_programs=5, "
-    "seed=0)",
+    "population_loadings": "(fit, adata, *, groupby, kind='specific', reference=None, sample_key=None, adjust=None, "
+    "n_programs=5, seed=0)",
+    "population_programs": "(fit, adata, *, groupby, kind='specific', reference=None, sample_key=None, adjust=None, "
+    "n_programs=5, seed=0)",
     "get_program_scores": "(fit, adata, *, groupby, kind='specific', reference=None, sample_key=None, n_programs=5, "
     "seed=0)",
     "get_program_map": "(fit, adata, *, groupby, sample_key=None, n_programs=5, seed=0)",
     "differential_expression": "(fit, adata, *, groupby=None, group1=None, group2=None, cells1=None, cells2=None, "
-    "estimand='mean', sample_key=None, within=None, delta=0.25, batch_correction=True, fdr_target=0.05, "
-    "n_samples=5000, seed=0)",
+    "estimand='mean', sample_key=None, within=None, adjust=None, genes='all', delta=0.25, "
+    "batch_correction=True, fdr_target=0.05, n_samples=5000, seed=0)",
+    "differential_response": "(fit, adata, *, groupby, within, sample_key, group1=None, group2=None, reference=None, "
+    "adjust=None, genes='all', delta=0.25, batch_correction=True, fdr_target=0.05, seed=0)",
     "differential_contributions": "(fit, adata, *, groupby, group1, group2=None, sample_key=None)",
     "plot_differential_expression": "(de, *, group1=None, group2=None, n_labels=10, contributions=None, ax=None, "
     "figsize=None)",
-    "associate_factors": "(fit, adata, *, key, sample_key=None, within=None)",
+    "associate_factors": "(fit, adata, *, key, sample_key=None, within=None, adjust=None)",
     "get_expression": "(fit, adata, *, genes, n_samples=25, library_size=10000.0, seed=0)",
     "top_genes": "(loadings, *, n=10, gmt=None)",
     "save_fit": "(fit, path)",
@@ -64,6 +67,7 @@ SIGNATURES = {
     "from_scvi": "(model, adata=None, *, measure_factors=True, seed=0)",
     "from_latent": "(adata, *, use_rep, genes=None, batch_key=None, covariate_keys=(), size_factor_key=None, "
     "layer=None, seed=0, progress=True)",
+    "split_counts": "(adata, *, layer=None, share=0.5, fit=None, seed=0)",
     "write_report": "(fit, adata, *, groupby, path, key=None, sample_key=None, embedding=None, n_genes=10, seed=0)",
 }  # fmt: skip
 PLOTS = {
@@ -80,6 +84,7 @@ SCHEMAS = {
     "population_programs": "population_programs",
     "get_program_map": "program_map",
     "differential_expression": "differential_expression",
+    "differential_response": "differential_response",
     "differential_contributions": "contributions",
     "associate_factors": "association",
     "get_expression": "expression",
@@ -132,6 +137,9 @@ def tables(fit, simulated):
         "population_programs": population_programs(fit, simulated, kind="between", **by),
         "get_program_map": get_program_map(fit, simulated, n_programs=1, **by),
         "differential_expression": differential_expression(fit, simulated, **by),
+        "differential_response": differential_response(
+            fit, simulated, groupby="treatment", within="population", sample_key="sample"
+        ),
         "differential_contributions": differential_contributions(fit, simulated, group1="P0", **by),
         "associate_factors": associate_factors(fit, simulated, key="population"),
         "get_expression": get_expression(fit, simulated, genes=["G3", "G1"], n_samples=2),
@@ -184,6 +192,7 @@ CALLS = [
     (population_loadings, dict(groupby="g")), (population_programs, dict(groupby="g")),
     (get_program_scores, dict(groupby="g")), (get_program_map, dict(groupby="g")),
     (differential_expression, dict(groupby="g")), (differential_contributions, dict(groupby="g", group1="a")),
+    (differential_response, dict(groupby="g", within="p", sample_key="s")),
     (associate_factors, dict(key="g")), (get_expression, dict(genes="G1")),
 ]  # fmt: skip
 

@@ -25,7 +25,7 @@ from . import api
 from .fit.record import ARRAYS, GROUPS, NAMES, Fit
 from .model.config import Config
 
-__all__ = ["call", "pack_fit", "simulate", "unpack_fit"]
+__all__ = ["call", "pack_fit", "simulate", "split", "unpack_fit"]
 
 _LEVELS = ("group1", "group2", "reference")  # arguments that name levels, which may be numbers in R
 
@@ -85,6 +85,16 @@ def simulate(arguments: Mapping[str, Any]) -> dict[str, Any]:
             "activity": adata.obsm["activity"],
             "truth": dict(adata.uns["truth"]),
         }
+    return answer
+
+
+def split(arguments: Mapping[str, Any], fit: Fit | None, x: Mapping[str, Any]) -> dict[str, Any]:
+    """Counts in two parts as R keeps them: `first` and `second` (genes × cells), and which cells are `kept`."""
+    answer = call("split_counts", {**dict(arguments), "fit": fit}, x=x)
+    if "error" not in answer:
+        one, two = answer["value"]
+        kept = np.isin(_names(x["cells"]).astype(str), one.obs_names)
+        answer["value"] = {"first": one.X.astype(np.float64).T, "second": two.X.astype(np.float64).T, "kept": kept}
     return answer
 
 

@@ -32,6 +32,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "program-map": api.get_program_map,
     "program-scores": api.get_program_scores,
     "de": api.differential_expression,
+    "response": api.differential_response,
     "contributions": api.differential_contributions,
     "associate": api.associate_factors,
     "factors": api.get_factors,
@@ -67,6 +68,10 @@ _EXAMPLES = {
         "ldvae de fit.ldvae counts.h5ad --groupby cell_type -o de.parquet",
         "ldvae de fit.ldvae counts.h5ad --groupby treatment --group1 treated --within cell_type --sample-key donor "
         "-o de.csv",
+    ],
+    "response": [
+        "ldvae response fit.ldvae counts.h5ad --groupby treatment --group1 treated --within cell_type "
+        "--sample-key donor -o response.csv"
     ],
     "contributions": ["ldvae contributions fit.ldvae counts.h5ad --groupby cell_type --group1 'B cells' -o why.csv"],
     "associate": ["ldvae associate fit.ldvae counts.h5ad --key treatment --sample-key donor -o association.csv"],

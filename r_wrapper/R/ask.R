@@ -1,6 +1,6 @@
 # From an R call to the engine. `arguments` are all of a function's, by name.
 
-column_arguments <- c("groupby", "batch_key", "covariate_keys", "size_factor_key", "sample_key", "key", "within")
+column_arguments <- c("groupby", "batch_key", "covariate_keys", "size_factor_key", "sample_key", "key", "within", "adjust")
 
 ask <- function(name, arguments) {
   check_given(arguments)
@@ -32,7 +32,7 @@ input_for <- function(arguments, fit) {
 }
 
 column_names <- function(value, argument) {
-  several <- argument == "covariate_keys"
+  several <- argument %in% c("covariate_keys", "adjust")
   if (!is.character(value) || anyNA(value) || (!several && length(value) != 1L)) {
     stop(sprintf("`%s` must be the name%s of the cell data, not %s.", argument,
                  if (several) "s of columns" else " of a column", described(value)), call. = FALSE)

@@ -9,8 +9,10 @@
 #'   first); numbers give a slope per standard deviation.
 #' @param sample_key Column of cell data with the biological samples.
 #' @param within Column of cell data: the analysis is repeated in each of its levels.
+#' @param adjust Columns of cell data that describe samples (sex, age, site), with `sample_key`; as in
+#'   [differential_expression()].
 #' @return A data.frame: `factor` (active factors, and `"all"`: Hotelling's T2 of all of them, which no rotation
-#'   changes), `key`, `level`, `within`, `unit` (`"samples"` or `"cells"`), `effect` and its `std` (standard deviations
+#'   changes), `key`, `level` (of numbers "per standard deviation"), `within`, `unit` (`"samples"` or `"cells"`), `effect` and its `std` (standard deviations
 #'   of the factor), `statistic` (t, or F for `"all"`), `pval`, `padj` (Benjamini-Hochberg over all rows but `"all"`),
 #'   `auc` of the cells' scores, `n_cells` and `n_samples`. Too few samples or cells: `NaN`.
 #' @seealso [plot_association()]
@@ -21,7 +23,7 @@
 #'   associate_factors(fit, sce, key = "treatment", sample_key = "sample")
 #' }
 #' @export
-associate_factors <- function(fit, x, key, sample_key = NULL, within = NULL, cell_data = NULL) {
+associate_factors <- function(fit, x, key, sample_key = NULL, within = NULL, adjust = NULL, cell_data = NULL) {
   ask("associate_factors", as.list(environment()))
 }
 
@@ -30,7 +32,7 @@ associate_factors <- function(fit, x, key, sample_key = NULL, within = NULL, cel
 #' Log2 fold change of every gene, and what is known about it.
 #'
 #' `estimand = "mean"` compares the mean expression of the two groups, as a share of the library: the model takes
-#' batches and depth out, the counts correct it wherever it fits badly, and each gene's estimate is shrunk towards the
+#' depth out, the counts correct it wherever it fits badly, and each gene's estimate is shrunk towards the
 #' change of most genes by as much as all genes together ask for. Its probabilities speak of other cells of the same
 #' samples. Cells of one sample are alike and so no replicates: for claims about conditions give `sample_key`, and
 #' samples become the unit.
@@ -38,11 +40,18 @@ associate_factors <- function(fit, x, key, sample_key = NULL, within = NULL, cel
 #' `estimand = "cell"` compares a random cell of one group with one of the other (as scvi-tools does in its `change`
 #' mode); its probability says how different single cells are and does not tend to 0 or 1 with more cells.
 #'
-#' Groups found by clustering the same counts differ by construction: their probabilities are too optimistic. Of groups
-#' (samples, batches) with more than 5,000 cells the model decodes a random 5,000; raw counts are those of all cells.
+#' Every gene of `x` is compared, also those that the fit does not model: their means are from the counts alone. Groups
+#' found by clustering the same counts differ by construction: their probabilities are too optimistic ([split_counts()]
+#' is the remedy). Of groups (samples, batches) with more than 5,000 cells the model decodes a random 5,000; raw counts
+#' are those of all cells.
+#'
+#' Registered batches are taken out as far as groups tell: what differs between batches within groups. Where each side
+#' has batches of its own, the comparison is made as observed, with a warning.
 #'
 #' @inheritParams population_loadings
-#' @param groupby Column of cell data with the groups; cells without a label take no part.
+#' @param groupby Column of cell data with the groups; cells without a label take no part. Numbers that do not vary
+#'   within samples (age, dose), or are no whole numbers, have a slope in place of groups: `group1` is then the column,
+#'   `group2` "per unit", and 1 and 2 in the names of columns are the highest and the lowest value.
 #' @param group1,group2 One level or several, each compared with `group2`: another level, or all other labelled cells
 #'   if `NULL`; `"pairwise"` compares every two levels (of `group1`, if given). With both `NULL`, every level against
 #'   the rest.
@@ -50,8 +59,12 @@ associate_factors <- function(fit, x, key, sample_key = NULL, within = NULL, cel
 #'   is all other cells if `NULL`.
 #' @param estimand `"mean"` or `"cell"`.
 #' @param sample_key Column of cell data with the biological replicates (at least two per group, of at least five
-#'   cells). If most samples have cells of both groups, they are compared within samples.
+#'   cells). Each is weighed by how well its mean is known. Samples with cells of both groups are compared with
+#'   themselves, the others help.
 #' @param within Column of cell data: the comparisons are made in each of its levels separately.
+#' @param adjust Columns of cell data that describe samples (sex, age, site, chemistry), with `sample_key`: words or
+#'   numbers, the same in all cells of a sample.
+#' @param genes `"all"` genes of `x`, or only those of the `"fit"` (as always with `estimand = "cell"`).
 #' @param delta Log2 fold change that is large enough to matter.
 #' @param batch_correction Compare expression at the average of the registered batches, not in the batches where the
 #'   cells were found.
@@ -63,8 +76,10 @@ associate_factors <- function(fit, x, key, sample_key = NULL, within = NULL, cel
 #'   probability that the sign of the change is wrong or that it is that of most genes; `bayes_factor`, natural log odds
 #'   of `proba_de`; `lfc_mean`, `lfc_median`, `lfc_std`, `lfc_lower`, `lfc_upper`, posterior of the log2 fold change
 #'   (95 % interval); `mean1`, `mean2`, estimated expression per 10,000; `raw_mean1`, `raw_mean2`, mean counts per 10,000
-#'   of the library; `detected1`, `detected2`, share of cells with a count. Genes with fewer than 10 counts, or counts in
-#'   fewer than 5 cells, in both groups are not tested (`NaN`, not called).
+#'   of the library; `detected1`, `detected2`, share of cells with a count. With `sample_key`: `pval`, that the change is
+#'   within `delta` of that of most genes (moderated t), `padj` (Benjamini-Hochberg over the genes), below `fdr_target`
+#'   where `is_de`; `n_samples1`, `n_samples2`, and `paired`, how many are compared with themselves. Genes with fewer than
+#'   10 counts, or counts in fewer than 5 cells, in both groups are not tested (`NaN`, not called).
 #' @references
 #' Stephens (2017), False discovery rates: a new deal. Biostatistics 18(2). Boyeau et al. (2023), An empirical Bayes
 #' method for differential expression analysis of single cells with deep generative models. PNAS 120(21).
@@ -78,10 +93,43 @@ associate_factors <- function(fit, x, key, sample_key = NULL, within = NULL, cel
 #' }
 #' @export
 differential_expression <- function(fit, x, groupby = NULL, group1 = NULL, group2 = NULL, cells1 = NULL,
-                                    cells2 = NULL, estimand = "mean", sample_key = NULL, within = NULL, delta = 0.25,
-                                    batch_correction = TRUE, fdr_target = 0.05, n_samples = 5000, seed = 0,
-                                    cell_data = NULL) {
+                                    cells2 = NULL, estimand = "mean", sample_key = NULL, within = NULL, adjust = NULL,
+                                    genes = "all", delta = 0.25, batch_correction = TRUE, fdr_target = 0.05,
+                                    n_samples = 5000, seed = 0, cell_data = NULL) {
   ask("differential_expression", as.list(environment()))
+}
+
+#' Which genes answer the treatment differently in one population
+#'
+#' The response of a population is the change of its expression from `group2` to `group1`; compared is the response of
+#' each population with the average response of the others. Samples are the units: what a sample adds to all its
+#' populations alike cancels, and donors with cells of both groups are compared with themselves.
+#'
+#' @inheritParams differential_expression
+#' @param groupby,group1,group2 The treatment, as in [differential_expression()]; numbers (dose, age) give differences of
+#'   slopes.
+#' @param within Column of cell data with the populations.
+#' @param sample_key Column of cell data with the biological samples.
+#' @param reference Populations whose average response each is compared with; all others if `NULL`.
+#' @return The data.frame of [differential_expression()], `within` being the population and the log2 fold changes
+#'   (`lfc_mean`, ...) differences of responses; and `response`, `reference_response`: the log2 fold change of the
+#'   population and the average one of the others, as estimated (neither shrunk nor centred).
+#' @references
+#' Crowell et al. (2020), muscat detects subpopulation-specific state transitions from multi-sample multi-condition
+#' single-cell transcriptomics data. Nature Communications 11:6077, for the question.
+#' @examples
+#' if (engine_available()) {
+#'   sce <- simulate_counts(n_cells = 400, n_genes = 100, n_populations = 2, n_samples = 6, program_size = 10)
+#'   fit <- fit_ldvae(sce, n_latent = 5, max_epochs = 10)
+#'   found <- differential_response(fit, sce, groupby = "treatment", within = "population", sample_key = "sample",
+#'                                  group1 = "treated", group2 = "control")
+#'   table(found$is_de)
+#' }
+#' @export
+differential_response <- function(fit, x, groupby, within, sample_key, group1 = NULL, group2 = NULL, reference = NULL,
+                                  adjust = NULL, genes = "all", delta = 0.25, batch_correction = TRUE,
+                                  fdr_target = 0.05, seed = 0, cell_data = NULL) {
+  ask("differential_response", as.list(environment()))
 }
 
 #' Which factors are behind a fold change

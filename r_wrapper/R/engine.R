@@ -115,6 +115,11 @@ call_engine <- function(name, arguments, fit = NULL, input = NULL, progress = FA
   if (is.list(answer)) as_table(answer) else answer
 }
 
+split_by_engine <- function(arguments, fit, input) {
+  force(arguments)
+  relay(engine()$split(arguments, if (!is.null(fit)) python_fit(fit), input))
+}
+
 # The value of an answer; its error as an R error, its warnings as R warnings.
 relay <- function(answer) {
   answer <- tryCatch(reticulate::py_to_r(answer), error = function(e) {

@@ -71,6 +71,59 @@ add_to_seurat <- function(x, embedding, loadings, fit) {
   x
 }
 
+#' Two independent count sets of the same cells
+#'
+#' Splits every count in two, so that groups found in one part can be tested in the other. Clusters differ in the counts
+#' that they were found in, also where there is nothing to find; in counts that the clustering has not seen they do not.
+#' Negative binomial counts split into independent parts by a beta-binomial draw that knows the dispersion of each gene,
+#' which it takes from `fit`. Each part has its share of the counts, and less power; a gene that varies more than the
+#' fit knows stays correlated between the parts.
+#'
+#' @param x A SingleCellExperiment, a Seurat object or a matrix of counts (genes x cells).
+#' @param assay As in [fit_ldvae()].
+#' @param share Of each count that goes into the first part, on average.
+#' @param fit A fit of these counts, which knows the dispersion of each gene; genes that it does not have get the
+#'   median. Without it, counts are taken to be Poisson, which leaves parts of real counts correlated.
+#' @param seed Of the draws.
+#' @return A list of two, `first` and `second`, of the kind of `x`: the counts and the cell data, nothing else, since it
+#'   may come from all counts. Cells without a count in one of the parts are left out of both, with a warning.
+#' @references
+#' Neufeld, Gao, Popp, Battle and Witten (2024), Inference after latent variable estimation for single-cell RNA
+#' sequencing data. Biostatistics 25(1). Neufeld, Dharamshi, Gao and Witten (2024), Data thinning for
+#' convolution-closed distributions. JMLR 25(57).
+#' @examples
+#' if (engine_available() && requireNamespace("SingleCellExperiment", quietly = TRUE)) {
+#'   sce <- simulate_counts(n_cells = 200, n_genes = 50, program_size = 5)
+#'   parts <- split_counts(sce, fit = fit_ldvae(sce, n_latent = 5, max_epochs = 10))
+#'   parts$first
+#' }
+#' @export
+split_counts <- function(x, assay = NULL, share = 0.5, fit = NULL, seed = 0) {
+  check_given(as.list(environment()))
+  if (!is.null(fit)) fit <- check_fit(fit)
+  input <- read_input(x, NULL, assay = assay, keys = character(), hint = c(fit$settings$assay, fit$settings$layer)[1])
+  parts <- split_by_engine(plain_arguments(list(share = share, seed = seed)), fit, input)
+  kept <- as.vector(parts$kept)
+  lapply(parts[c("first", "second")], function(counts) {
+    counts <- methods::as(counts, "CsparseMatrix")
+    dimnames(counts) <- list(input$genes, input$cells[kept])
+    with_counts(x, counts, kept)
+  })
+}
+
+with_counts <- function(x, counts, kept) {
+  if (is_se(x)) {
+    x <- x[, kept]
+    SummarizedExperiment::assays(x) <- list(counts = counts)
+    if (methods::is(x, "SingleCellExperiment")) SingleCellExperiment::reducedDims(x) <- list()
+    x
+  } else if (inherits(x, "Seurat")) {
+    SeuratObject::CreateSeuratObject(counts, meta.data = x[[]][kept, , drop = FALSE])
+  } else {
+    counts
+  }
+}
+
 #' Simulate negative binomial counts with planted gene programs
 #'
 #' Each population has markers that tell it from the others, and a program of its own: genes that go up and down

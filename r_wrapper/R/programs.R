@@ -19,13 +19,16 @@
 #'
 #' @inheritParams get_factors
 #' @param x Cells with counts of the fit's genes, as in [fit_ldvae()]; they need not be the training cells.
+#'   `"between"` lists every gene of it.
 #' @param groupby Column of cell data with the populations (in a Seurat object `"ident"` are its identities); cells
 #'   without a label take no part. If the populations were found by clustering the same counts, `"between"` is too
-#'   optimistic: clusters differ by construction.
+#'   optimistic: clusters differ by construction ([split_counts()] is the remedy).
 #' @param kind As above. `"between"` needs 5 cells of a population, the others 30. `"deviation"` has no scores.
 #' @param reference Populations to compare with (`"between"`, `"specific"`, `"deviation"`); all others if `NULL`.
 #' @param sample_key Column of cell data with the biological samples (donors). Differences between samples are then
 #'   taken out of the programs within populations, and are the error of `"between"`.
+#' @param adjust Columns of cell data that describe samples (sex, age, site), for `"between"` with `sample_key`:
+#'   differences are those at their average.
 #' @param n_programs Most programs to look for in the counts of one population, one after the other; those of other
 #'   populations are looked for besides.
 #' @param seed Of the halves of cells, folds of genes and, in populations of more than 3,000 cells, the subsample.
@@ -68,14 +71,14 @@
 #' }
 #' @export
 population_loadings <- function(fit, x, groupby, kind = "specific", reference = NULL, sample_key = NULL,
-                                n_programs = 5, seed = 0, cell_data = NULL) {
+                                adjust = NULL, n_programs = 5, seed = 0, cell_data = NULL) {
   ask("population_loadings", as.list(environment()))
 }
 
 #' @rdname population_loadings
 #' @export
 population_programs <- function(fit, x, groupby, kind = "specific", reference = NULL, sample_key = NULL,
-                                n_programs = 5, seed = 0, cell_data = NULL) {
+                                adjust = NULL, n_programs = 5, seed = 0, cell_data = NULL) {
   ask("population_programs", as.list(environment()))
 }
 

@@ -73,7 +73,7 @@ def read_adjust(adata: Any, adjust: Any, sample: Labels | None) -> Adjust | None
         if key == sample.key:
             raise ValueError("`adjust` and `sample_key` must be different columns: samples are the replicates.")
         values = read_values(adata, key, "adjust")
-        values = read_categories(adata, key, "adjust", values)
+        values = read_categories(adata, key, "adjust", values, len(sample.levels) // 2)
         category[k] = isinstance(values, Labels)
         of_cell = values.codes.astype(float) if isinstance(values, Labels) else values
         of_cell = np.where(of_cell < 0, np.nan, of_cell) if isinstance(values, Labels) else of_cell

@@ -129,25 +129,20 @@ def read_values(adata: Any, key: Any, argument: str) -> np.ndarray | Labels:
 _FEW_LEVELS = 12  # whole numbers of as many levels at most may be names (plates, donors)
 
 
-def read_categories(adata: Any, key: Any, argument: str, values: np.ndarray | Labels) -> np.ndarray | Labels:
-    """What `read_values` read; whole numbers that look like names become labels, and it is said."""
-    if isinstance(values, Labels):
+def read_categories(
+    adata: Any, key: Any, argument: str, values: np.ndarray | Labels, most: int = _FEW_LEVELS
+) -> np.ndarray | Labels:
+    """What `read_values` read; at most `most` whole numbers are taken for names and become labels, and it is said."""
+    if isinstance(values, Labels) or not pd.api.types.is_integer_dtype(_column(adata, key, argument).dtype):
         return values
-    known = values[np.isfinite(values)]
-    n = len(np.unique(known))
-    if not (2 < n <= _FEW_LEVELS) or (known != np.rint(known)).any():
+    n = len(np.unique(values[np.isfinite(values)]))
+    if not 2 < n <= most:
         return values
-    if pd.api.types.is_integer_dtype(_column(adata, key, argument).dtype):
-        checks.warn(
-            f"`{argument}`: the {n} whole numbers in {key!r} are taken as categories; make the column a float if it "
-            "measures something."
-        )
-        return read_labels(adata, key, argument)
     checks.warn(
-        f"`{argument}`: the {n} whole numbers in {key!r} are taken as measurements, with one slope; make the column "
-        "categorical if they are names."
+        f"`{argument}`: the {n} whole numbers in {key!r} are taken as categories; divide them by 10 if they measure "
+        "something."
     )
-    return values
+    return read_labels(adata, key, argument)
 
 
 def read_positions(adata: Any, key: Any, argument: str) -> np.ndarray:
