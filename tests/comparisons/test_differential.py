@@ -122,3 +122,35 @@ def test_delta_zero_does_not_call_the_change_that_most_genes_share():
     )
     assert found["is_de"][:25].all() and found["is_de"][25:].sum() <= 3  # a share of the calls may be false
     np.testing.assert_allclose(found["proba_de"], 1 - found["lfsr"])
+
+
+@pytest.mark.parametrize("n", [3, 5, 10, 15])
+def test_a_few_cells_drawn_at_random_are_like_the_others(one, n):
+    fit, adata = one
+    calls = 0
+    for seed in range(10):
+        names = adata.obs_names[np.random.default_rng(100 * n + seed).permutation(adata.n_obs)[:n]].tolist()
+        calls += bool(differential_expression(fit, adata, cells1=names)["is_de"].any())
+    assert calls <= 1
+
+
+def test_a_few_cells_of_another_group_are_told_from_the_others():
+    rng = np.random.default_rng(9)
+    change = np.where(rng.random(400) < 0.2, rng.choice([-2.0, 2.0], 400), 0.0)
+    few = np.arange(600) < 8
+    adata, _ = simulate_groups(9, np.zeros(600, dtype=int), library=1500, own=few[:, None] * change)
+    found = differential_expression(fitted(adata), adata, cells1=few)
+    assert found["is_de"].sum() > 15
+    assert (np.sign(found["lfc_mean"]) == np.sign(change))[found["is_de"]].mean() > 0.95
+
+
+def test_two_fifths_of_the_genes_may_go_one_way():
+    rng = np.random.default_rng(8)
+    change = np.where(rng.random(400) < 0.4, 1.0, 0.0)
+    group = rng.choice(2, 900)
+    adata, _ = simulate_groups(8, np.zeros(900, dtype=int), own=group[:, None] * change)
+    adata.obs["side"] = np.where(group, "up", "as before")
+    table = differential_expression(fitted(adata), adata, groupby="side", group1="up")
+    false = table["is_de"] & (change == 0)
+    assert table["is_de"][change > 0].mean() > 0.6
+    assert false.sum() < 0.1 * table["is_de"].sum()
