@@ -66,6 +66,16 @@ def calls(adata, fit, tmp_path_factory):
         "get_program_scores": dict(fit=fit, adata=adata, **between),
         "get_program_map": dict(fit=fit, adata=adata, groupby="population", n_programs=1),
         "differential_expression": dict(fit=fit, adata=adata, groupby="population", group1="P0", n_samples=100),
+        "differential_response": dict(
+            fit=fit,
+            adata=adata,
+            groupby="treatment",
+            group1="treated",
+            group2="control",
+            within="population",
+            sample_key="sample",
+        ),
+        "split_counts": dict(adata=adata),
         "differential_contributions": dict(fit=fit, adata=adata, groupby="population", group1="P0"),
         "associate_factors": dict(fit=fit, adata=adata, key="population"),
         "simulate_counts": dict(n_cells=20, n_genes=10, n_populations=2, program_size=2),
@@ -204,6 +214,29 @@ ARGUMENTS = [
     ("differential_expression", "sample_key", V, [("population", "must be different columns"), ("x", "not 'x'")]),
     ("differential_expression", "within", V, [("population", "must be different columns")]),
     ("differential_expression", "within", T, [(2, "not 2")]),
+    ("differential_expression", "adjust", V, [(["batch"], "needs `sample_key`")]),
+    ("differential_expression", "adjust", T, [(1, "not 1")]),
+    ("differential_expression", "genes", V, [("some", "not 'some'"), (["G1"], "not ['G1']")]),
+    ("differential_response", "groupby", V, [("cluster", "not 'cluster'"), ("batch", "not 'treated'")]),
+    ("differential_response", "group1", V, [("P9", "not 'P9'")]),
+    ("differential_response", "group2", V, [("treated", "both name 'treated'")]),
+    ("differential_response", "within", V, [("type", "not 'type'")]),
+    ("differential_response", "within", T, [(None, "not None")]),
+    ("differential_response", "sample_key", T, [(None, "not None")]),
+    ("differential_response", "reference", V, [("P9", "not 'P9'"), ([], "not none")]),
+    ("differential_response", "reference", T, [(1, "not 1")]),
+    ("differential_response", "adjust", V, [("population", "must be the same in all cells of a sample"),
+     ("treatment", "cannot be told apart")]),
+    ("differential_response", "genes", V, [(None, "not None")]),
+    ("differential_response", "delta", V, [(-1, "not -1")]),
+    ("differential_response", "batch_correction", T, [(0, "not 0")]),
+    ("differential_response", "fdr_target", V, [(2, "not 2")]),
+    ("differential_response", "seed", V, [(-1, "not -1")]),
+    ("split_counts", "layer", V, [("counts", "has none, not 'counts'")]),
+    ("split_counts", "share", V, [(0, "not 0"), (1, "below 1"), (NAN, "not nan")]),
+    ("split_counts", "seed", T, [("a", "'a' is a str")]),
+    ("population_loadings", "adjust", V, [("batch", "needs `sample_key`")]),
+    ("associate_factors", "adjust", V, [("batch", "needs `sample_key`"), ("x", "needs `sample_key`")]),
     ("differential_expression", "delta", V, [(-1, "not -1"), (NAN, "not nan"), (INF, "not inf")]),
     ("differential_expression", "batch_correction", T, [("yes", "not 'yes'"), (1, "not 1")]),
     ("differential_expression", "fdr_target", V, [(2, "not 2"), (-0.1, "not -0.1")]),
@@ -293,6 +326,7 @@ def test_cells_that_cannot_be_compared(calls):
 
 COUNTING = ["fit_ldvae", "get_latent", "get_expression", "add_ldvae", "population_loadings", "population_programs",
             "get_program_scores", "get_program_map", "differential_expression", "differential_contributions",
+            "differential_response",
             "associate_factors"]  # fmt: skip
 GROUPING = COUNTING[4:]
 QUESTIONS = COUNTING[1:]
@@ -380,6 +414,7 @@ def test_there_are_enough_cases():
     }  # fmt: skip
     programs = {"groupby", "reference", "sample_key", "n_programs", "seed", "kind"}  # checked by the same lines
     repeated = dict.fromkeys(("population_programs", "get_program_scores", "get_program_map"), programs)
+    repeated["population_programs"] = programs | {"adjust"}
     repeated["from_latent"] = set(SHARED)
     assert {u for u in untold if u[1] not in repeated.get(u[0], ())} == {
         ("simulate_counts", "rewired_populations"), ("simulate_counts", "n_identity"), ("simulate_counts", "n_batches"),

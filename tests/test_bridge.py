@@ -36,7 +36,7 @@ def table_of(columns):
 def test_a_table_is_that_of_the_function(fit, simulated, x):
     answer = bridge.call("differential_expression", {"groupby": "population", "group1": "P0"}, fit=fit, x=x)
     expected = ldvae.differential_expression(fit, simulated, groupby="population", group1="P0")
-    pd.testing.assert_frame_equal(table_of(answer["value"]), expected)
+    pd.testing.assert_frame_equal(table_of(answer["value"]), expected, check_dtype=False)  # R has small whole numbers
     assert answer["warnings"] == []
 
 

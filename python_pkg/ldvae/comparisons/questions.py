@@ -191,9 +191,12 @@ def differential_response(
     Returns
     -------
     DataFrame
-        The columns of `differential_expression`, `within` being the population and the log2 fold changes (`lfc_mean`,
-        ...) differences of responses; and `response`, `reference_response`: the log2 fold change of the population and
-        the average one of the others, as estimated (neither shrunk nor centred).
+        One row per population (`within`), `gene` and comparison (`group1, group2`), with the columns of
+        `differential_expression`, the log2 fold changes being differences of responses: `lfc_mean, lfc_median, lfc_std,
+        lfc_lower, lfc_upper, proba_de, is_de, lfsr, bayes_factor, pval, padj`; `response`, `reference_response`, the
+        log2 fold change of the population and the average one of the others, as estimated (neither shrunk nor centred);
+        of the population's cells `mean1, mean2, raw_mean1, raw_mean2, detected1, detected2`; `n_samples1, n_samples2,
+        paired`.
 
     Raises
     ------
