@@ -136,7 +136,8 @@ def de_table(n: int, floor: bool = False, seed: int = 0) -> pd.DataFrame:
         lfc[-20:] = lfsr[-20:] = np.nan
         is_de = (lfsr < 0.01) & (np.abs(lfc) > 0.25)
         others = (
-            "bayes_factor lfc_median lfc_std lfc_lower lfc_upper mean1 mean2 raw_mean1 raw_mean2 detected1 detected2"
+            "bayes_factor lfc_median lfc_std lfc_lower lfc_upper mean1 mean2 raw_mean1 raw_mean2 detected1 detected2 "
+            "pval padj n_samples1 n_samples2 paired"
         )
         numbers = dict.fromkeys(others.split(), 0.0)
         columns = {"within": "", "gene": GENES, "group1": name, "group2": "rest"}

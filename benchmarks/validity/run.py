@@ -30,6 +30,7 @@ import peers
 import real
 import recovery
 import stability
+import studies
 import summary
 from rows import Row, table
 
@@ -70,6 +71,13 @@ def tasks(quick: bool, data: Path | None, scvi: bool) -> list[Task]:
         out += [("catalogue", programs.permuted, (data, name, 5, "seurat")) for name in sets]
         out += [("catalogue", programs.permuted, (data, name, s, "scanpy", 2)) for name in sets[:3] for s in (6, 7)]
         out += [("catalogue", programs.permuted, (data, "pbmc3k", 8, "all"))]
+        out += [("studies", studies.nested, (data, key)) for key in ("condition", "sample")]
+        out += [("studies", studies.few_cells, (data, name)) for name in ("CD14+ Mono", "B")]
+    out += [("studies", studies.batches, (s,)) for s in range(301, 311)]
+    out += [("studies", studies.clusters, (s,)) for s in range(301, 311)]
+    out += [("studies", studies.donors, (name, s)) for name in studies.DESIGNS for s in range(301, 321)]
+    kinds = [(pairs, effect) for pairs in (False, True) for effect in (0.8, 0.0)]
+    out += [("studies", studies.responses, (s, *kind)) for kind in kinds for s in range(301, 311)]
     out += [("catalogue", programs.mixtures, (s,)) for s in range(1, 11)]
     out += [("catalogue", programs.one_sided, (s, size)) for size in (150, 250, 320) for s in (1, 2, 3)]
     out += [("catalogue", programs.activities, (s, shape)) for shape in programs.ACTIVITIES for s in (1, 2, 3)]

@@ -21,6 +21,23 @@ BLUE, VERMILLION, GREY = "#0072B2", "#D55E00", "#8A8A8A"
 AMPLITUDES = ("0.8", "0.6")
 
 
+# of comparisons in real studies: the least and the most
+STUDIES: dict[str, tuple[float | None, float | None]] = {
+    "between: coverage, called genes": (0.92, 0.98),
+    "DE: coverage, called genes": (0.92, 0.98),
+    "DE: realised FDR at 5%": (None, 0.06),
+    "programs in populations that have none": (None, 0.0),
+    "nested batch: fold change over that without batch": (0.9, 1.1),
+    "nested batch: a sentence says so": (1.0, None),
+    "few cells: any call": (None, 0.05),
+    "own clusters: DE, genes called a cluster": (None, 0.05),
+    "donors: realised FDR at 5%": (None, 0.06),
+    "donors: any call where nothing changes": (None, 0.1),
+    "responses: realised FDR at 5%": (None, 0.06),
+    "responses: any call where all answer alike": (None, 0.1),
+}
+
+
 def select(rows: pd.DataFrame, section: str, measure: str, setting: str = "", method: str = "ldvae") -> pd.DataFrame:
     """Rows of one measure; `setting` is a part of the setting's name."""
     chosen = (rows["section"] == section) & (rows["measure"] == measure) & (rows["method"] == method)
@@ -86,6 +103,15 @@ def promises(rows: pd.DataFrame) -> pd.DataFrame:
         )
     at = ("expression, donors", "realised FDR at 5%", "")
     line("differential expression by donors: realised FDR at 5%", select(rows, *at), high=0.06)
+    for measure, (low, high) in STUDIES.items():
+        own = select(rows, "studies", measure)
+        for part in own["setting"].unique() if measure.startswith(("donors", "responses")) else ("",):
+            line(
+                f"studies, {measure}" + (f", {part}" if part else ""),
+                own[own["setting"].str.startswith(part)],
+                low,
+                high,
+            )
     for measure, low in {
         "factors matched at |r| >= .95": 0.95, "lowest |r| of specific programs": 0.95,
         "lowest overlap of the first 20 genes": 16,
