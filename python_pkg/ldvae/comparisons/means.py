@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from scipy.cluster.vq import kmeans2
@@ -68,6 +69,7 @@ class Means:
         if beyond is not None:
             self.found = with_genes(self.found, beyond, split)
         self.n_modelled = len(fit.genes)
+        self._known: dict[tuple[str, bytes], Any] = {}  # groups that serve in several comparisons
         self.n = np.bincount(self.parent, self.found.n, n_units)
         self.n_of_batch = np.zeros((n_units, n_batches))
         np.add.at(self.n_of_batch, (self.parent, self.batch), self.found.n)
@@ -88,13 +90,25 @@ class Means:
 
     def pooled(self, units: np.ndarray) -> Group:
         """The cells of some units together, as counted."""
-        return pool(self.found, np.flatnonzero(np.isin(self.parent, units)))
+        found: Group = self._once("pooled", units, lambda own: pool(self.found, own))
+        return found
+
+    def _once(self, what: str, units: np.ndarray, make: Callable[[np.ndarray], Any]) -> Any:
+        key = (what, np.asarray(units).tobytes())
+        if key not in self._known:
+            self._known[key] = make(np.flatnonzero(np.isin(self.parent, units)))
+        return self._known[key]
 
     def at_average_batch(self, units: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Log mean of some units (of one part) as if in the average batch, and each batch's share of it."""
-        own = np.flatnonzero(np.isin(self.parent, units))
+        found: tuple[np.ndarray, np.ndarray] = self._once(
+            "average", units, lambda own: self._averaged(own, self.part_of[units[0]])
+        )
+        return found
+
+    def _averaged(self, own: np.ndarray, part: int) -> tuple[np.ndarray, np.ndarray]:
         mean = np.stack([pool(self.found, np.array([u])).log_mean for u in own])
-        effects = self.effects[self.part_of[units[0]]] if self.correct else None
+        effects = self.effects[part] if self.correct else None
         if effects is not None:
             mean = mean - effects.effect[self.batch[own]]
         weight = self.found.n[own, None] * np.exp(mean)
