@@ -9,6 +9,7 @@ from __future__ import annotations
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -179,16 +180,21 @@ def edger(adata: AnnData) -> pd.DataFrame | None:
     samples = adata.obs["sample"].cat.categories
     sums = {s: np.asarray(adata.X[(adata.obs["sample"] == s).to_numpy()].sum(0)).ravel() for s in samples}
     treated = adata.obs.groupby("sample", observed=True)["treatment"].first()
+    return in_r(EDGER, pd.DataFrame(sums, index=adata.var_names), treated.loc[list(samples)])
+
+
+def in_r(script: str, counts: pd.DataFrame, design: Any) -> pd.DataFrame | None:
+    """What a script of R makes of counts (with names) and a design; None where R or its package is missing."""
     with tempfile.TemporaryDirectory() as folder:
-        counts, groups, out = (str(Path(folder) / name) for name in ("counts.csv", "groups.csv", "out.csv"))
-        pd.DataFrame(sums, index=adata.var_names).to_csv(counts)
-        treated.loc[list(samples)].to_csv(groups, index=False)
+        files = [str(Path(folder) / name) for name in ("counts.csv", "design.csv", "out.csv")]
+        counts.to_csv(files[0])
+        design.to_csv(files[1], index=False)
         try:
-            done = subprocess.run(["Rscript", "-e", EDGER, counts, groups, out], capture_output=True, text=True)
+            done = subprocess.run(["Rscript", "-e", script, *files], capture_output=True, text=True)
         except FileNotFoundError:
             return None
         if done.returncode:
             if "there is no package called" in done.stderr:
                 return None
             raise RuntimeError(done.stderr)
-        return pd.read_csv(out, index_col=0)
+        return pd.read_csv(files[2], index_col=0)

@@ -6,8 +6,6 @@ design; a call is false if the treatment did not change the gene.
 
 from __future__ import annotations
 
-import subprocess
-import tempfile
 import warnings
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+from expression import in_r
 from factors import read
 from rows import Row, share
 from scipy.cluster.vq import kmeans2
@@ -203,19 +202,7 @@ def pseudobulk(adata: ad.AnnData, sex: bool) -> pd.DataFrame | None:
     if sex:
         of_donor = adata.obs.groupby("donor", observed=True)["sex"].first()
         columns.append(np.array([of_donor[d] == "f" for d in donor], float))
-    with tempfile.TemporaryDirectory() as folder:
-        counts, design, out = (str(Path(folder) / name) for name in ("counts.csv", "design.csv", "out.csv"))
-        pd.DataFrame(sums, index=adata.var_names).to_csv(counts)
-        pd.DataFrame(np.array(columns).T).to_csv(design, index=False)
-        try:
-            done = subprocess.run(["Rscript", "-e", PEERS, counts, design, out], capture_output=True, text=True)
-        except FileNotFoundError:
-            return None
-        if done.returncode:
-            if "there is no package called" in done.stderr:
-                return None
-            raise RuntimeError(done.stderr)
-        return pd.read_csv(out, index_col=0)
+    return in_r(PEERS, pd.DataFrame(sums, index=adata.var_names), pd.DataFrame(np.array(columns).T))
 
 
 def donors(name: str, seed: int) -> list[Row]:

@@ -16,6 +16,14 @@ GENES = 5  # with a sure sign make a factor or a program
 
 LN2 = math.log(2)  # natural units per unit of the tables, which are in log2
 
+_DIFFERENCES: dict[str, type] = {
+    "within": str, "gene": str, "group1": str, "group2": str, "proba_de": float, "is_de": bool, "lfsr": float,
+    "bayes_factor": float, "lfc_mean": float, "lfc_median": float, "lfc_std": float, "lfc_lower": float,
+    "lfc_upper": float, "mean1": float, "mean2": float, "raw_mean1": float, "raw_mean2": float,
+    "detected1": float, "detected2": float,
+    "pval": float, "padj": float, "n_samples1": int, "n_samples2": int, "paired": int,
+}  # fmt: skip
+
 COLUMNS: dict[str, dict[str, type]] = {
     "history": {"epoch": int, "elbo_train": float, "elbo_validation": float, "reconstruction": float, "kl": float},
     "factors": {
@@ -38,21 +46,8 @@ COLUMNS: dict[str, dict[str, type]] = {
         "program": str, "population": str, "variance": float, "std": float, "share": float, "pval": float,
         "padj": float, "active": bool, "n_genes": int, "top_up": str, "top_down": str,
     },
-    "differential_expression": {
-        "within": str, "gene": str, "group1": str, "group2": str, "proba_de": float, "is_de": bool, "lfsr": float,
-        "bayes_factor": float, "lfc_mean": float, "lfc_median": float, "lfc_std": float, "lfc_lower": float,
-        "lfc_upper": float, "mean1": float, "mean2": float, "raw_mean1": float, "raw_mean2": float,
-        "detected1": float, "detected2": float,
-        "pval": float, "padj": float, "n_samples1": int, "n_samples2": int, "paired": int,
-    },
-    "differential_response": {
-        "within": str, "gene": str, "group1": str, "group2": str, "proba_de": float, "is_de": bool, "lfsr": float,
-        "bayes_factor": float, "lfc_mean": float, "lfc_median": float, "lfc_std": float, "lfc_lower": float,
-        "lfc_upper": float, "mean1": float, "mean2": float, "raw_mean1": float, "raw_mean2": float,
-        "detected1": float, "detected2": float,
-        "pval": float, "padj": float, "n_samples1": int, "n_samples2": int, "paired": int, "response": float,
-        "reference_response": float,
-    },
+    "differential_expression": _DIFFERENCES,
+    "differential_response": {**_DIFFERENCES, "response": float, "reference_response": float},
     "contributions": {
         "gene": str, "group1": str, "group2": str, "factor": str, "contribution": float, "jensen_gap": float,
     },

@@ -39,7 +39,7 @@ _DISPERSION_COUNTS = 30.0  # counts' worth of belief that a gene's dispersion is
 class Moments:
     """Sums over the cells of each unit.
 
-    `n` (units) is the number of cells, `library` (units × 2) holds the sums of their libraries and of the squares,
+    `n` (units) is the number of cells, `depth` (units × 2) holds the sums of their libraries and of the squares,
     `sums` the arrays (units × genes): over all cells the counts `count`, their squares `square`, counts times library
     `by_library`, cells with a count `detected` and counts per unit of library `share`; over the decoded cells, scaled
     up to all, `rho`, `mu`, `x` and their products `rho_rho`, `mu_mu`, `x_x`, `rho_mu`, `rho_x`, `mu_x` (of the
@@ -51,7 +51,7 @@ class Moments:
     n: np.ndarray
     sums: dict[str, np.ndarray]
     largest: np.ndarray
-    library: np.ndarray
+    depth: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ def moments(model: LDVAE, cells: Cells, codes: np.ndarray, n_units: int, average
 
 
 def counted(counts: Counts, codes: np.ndarray, n_units: int) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
-    """What the counts alone say of each unit: `sums`, `largest` and `library` of `Moments`."""
+    """What the counts alone say of each unit: `sums`, `largest` and `depth` of `Moments`."""
     n_genes = counts.matrix.shape[1]
     # the last unit is of cells without one
     count, detected, share, square, by_library = (np.zeros((n_units + 1) * n_genes) for _ in range(5))
@@ -197,7 +197,7 @@ def with_genes(found: Moments, beyond: Counts, codes: np.ndarray) -> Moments:
         "left_open": 0 * n, "mu_mu_theta": 0 * n,
     }  # fmt: skip
     sums = {name: np.concatenate([values, sums[name]], axis=1) for name, values in found.sums.items()}
-    return Moments(found.n, sums, np.concatenate([found.largest, largest], axis=1), found.library)
+    return Moments(found.n, sums, np.concatenate([found.largest, largest], axis=1), found.depth)
 
 
 def _largest(place: np.ndarray, value: np.ndarray, n: int) -> np.ndarray:
@@ -274,7 +274,7 @@ def pool(found: Moments, units: np.ndarray) -> Group:
         variance=variance,
         rate_dispersion=variance * (s["count"] + HALF_COUNT),
         exposure=mu * n / rho,
-        spread=_spread(s, found.library[units].sum(0)),
+        spread=_spread(s, found.depth[units].sum(0)),
         count=s["count"],
         drop=np.log((s["count"] + HALF_COUNT) / (s["count"] - found.largest[units].max(0) + HALF_COUNT)),
         detected=s["detected"] / n,

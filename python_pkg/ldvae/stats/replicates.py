@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.stats import chi2
@@ -128,8 +128,7 @@ def sample_design(
     found = model(inside)
     least = _MANY_DF if many else _LEAST_DF
     if inside and found.df < least <= model([]).df:
-        found = model([])
-        found = SampleDesign(**{**found.__dict__, "pairs_lost": len(inside)})
+        found = replace(model([]), pairs_lost=len(inside))
     if not _estimable(found):
         raise NotEnough(
             "the samples differ in `adjust` as they do in what is compared, so the two cannot be told apart"
