@@ -22,7 +22,8 @@ FLOW = [
     {"programs"},
     {"report"},
     {"api"},
-    {"bridge", "cli"},
+    {"cli", "bridge"},
+    {"commands"},
     {"__main__", "__init__"},
 ]
 PLACE = {wing: i for i, line in enumerate(FLOW) for wing in line}
@@ -30,7 +31,7 @@ PLACE = {wing: i for i, line in enumerate(FLOW) for wing in line}
 # Which wings (or single modules of them) may know a library.
 MAY_KNOW = {
     "torch": {"machine", "counts/minibatches", "model", "fit", "comparisons", "programs"},
-    "anndata": {"counts", "bridge", "cli"},
+    "anndata": {"counts", "bridge"},
     "matplotlib": {"plots"},
     "mpl_toolkits": {"plots"},
     "scvi": {"fit/from_scvi"},

@@ -74,8 +74,9 @@ def averaged(log_p: np.ndarray) -> float:
 
 def of_ldvae(train: ad.AnnData, shown: ad.AnnData, other: ad.AnnData, **settings: Any) -> float:
     """ldvae with its defaults, or with the number of factors of its peers."""
+    from ldvae.fit.cells import read_data
     from ldvae.fit.expression import latent_draw
-    from ldvae.fit.posterior import read_data, rebuild
+    from ldvae.fit.posterior import rebuild
     from ldvae.model.link import log_expression
 
     fit = ldvae.fit_ldvae(train, batch_key="batch", seed=0, progress=False, device="cpu", **settings)

@@ -18,7 +18,7 @@ from sklearn.decomposition import NMF, PCA
 
 import ldvae
 from ldvae.counts.labels import read_labels
-from ldvae.fit.posterior import read_data
+from ldvae.fit.cells import read_data
 from ldvae.programs.setting import MIN_CELLS, prepare
 
 Tables = dict[tuple[str, str], pd.DataFrame]

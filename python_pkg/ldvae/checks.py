@@ -151,11 +151,15 @@ def size(name: str, value: Any) -> tuple[float, float]:
 
 
 def new_file(name: str, value: Any) -> str:
-    """The name of a file to write."""
+    """The name of a file that can be written, checked before the work whose result it is for."""
     file = path(name, value)
     folder = os.path.dirname(file) or "."
     if not os.path.isdir(folder):
         raise ValueError(f"`{name}` must be in an existing folder, and {brief(folder)} is not one.")
+    if os.path.isdir(file):
+        raise ValueError(f"`{name}` must be the name of a file, and {brief(file)} is a folder.")
+    if not os.access(folder, os.W_OK):
+        raise ValueError(f"`{name}` must be in a folder that can be written to, and {brief(folder)} cannot.")
     return file
 
 

@@ -1,50 +1,86 @@
-"""The command line: one command per function, with the arguments, defaults and explanations of that function."""
+"""The command line: what commands there are. Nothing heavy is imported for `--help` and `--version`."""
 
 from __future__ import annotations
 
 import argparse
-import gzip
-import inspect
-import os
-import re
+import difflib
 import sys
-import textwrap
-import warnings
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from typing import NoReturn
 
-import anndata
-import pandas as pd
-
-from . import api, checks
-from .fit.record import Fit
-from .machine.files import replacing
 from .version import VERSION
 
-__all__ = ["main"]
+__all__ = ["COMMANDS", "EXAMPLES", "Parser", "epilog", "main"]
 
-# Which function each command calls.
-COMMANDS: dict[str, Callable[..., Any]] = {
-    "fit": api.fit_ldvae,
-    "population-loadings": api.population_loadings,
-    "population-programs": api.population_programs,
-    "program-map": api.get_program_map,
-    "program-scores": api.get_program_scores,
-    "de": api.differential_expression,
-    "response": api.differential_response,
-    "contributions": api.differential_contributions,
-    "associate": api.associate_factors,
-    "factors": api.get_factors,
-    "loadings": api.get_loadings,
-    "loadings-uncertainty": api.get_loadings_uncertainty,
-    "latent": api.get_latent,
-    "expression": api.get_expression,
-    "history": api.get_history,
-    "report": api.write_report,
+# Which function each command calls, and its first sentence.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "fit": (
+        "fit_ldvae",
+        "Fit one linearly decoded variational autoencoder (LDVAE) to all cells.",
+    ),
+    "population-loadings": (
+        "population_loadings",
+        "Loadings of each population: which genes make what it has of its own.",
+    ),
+    "population-programs": (
+        "population_programs",
+        "Programs of each population, one row each: how strong, how sure, which genes.",
+    ),
+    "program-map": (
+        "get_program_map",
+        "Where each program varies: one row per program and population.",
+    ),
+    "program-scores": (
+        "get_program_scores",
+        "Activity of each called program in each cell.",
+    ),
+    "de": (
+        "differential_expression",
+        "Differential expression between groups of cells: log2 fold change of every gene, and what is known about it.",
+    ),
+    "response": (
+        "differential_response",
+        "Which genes answer the treatment differently in one population than in the others.",
+    ),
+    "contributions": (
+        "differential_contributions",
+        "Split the change of log expression between groups into what each factor contributes.",
+    ),
+    "associate": (
+        "associate_factors",
+        "Which factors go with which groups, treatments or measurements of cells.",
+    ),
+    "factors": (
+        "get_factors",
+        "One row per direction of the latent: factor, reliability, pval, variance_explained, kl, n_genes, active.",
+    ),
+    "loadings": (
+        "get_loadings",
+        "Loadings of every gene: gene, Z_1, ..., in log2 units of expression per standard deviation of the factor.",
+    ),
+    "loadings-uncertainty": (
+        "get_loadings_uncertainty",
+        "Loadings of the active factors with their uncertainty: gene, factor, loading, std, lfsr (long).",
+    ),
+    "latent": (
+        "get_latent",
+        "Score of every cell on every active factor: cell, Z_1, ... (mean 0, variance 1 over the training cells).",
+    ),
+    "expression": (
+        "get_expression",
+        "Denoised expression of some genes in every cell, at the average batch.",
+    ),
+    "history": (
+        "get_history",
+        "How training went: epoch, elbo_train, elbo_validation, reconstruction, kl (nats per cell, KL weight 1).",
+    ),
+    "report": (
+        "write_report",
+        "Write one HTML page with what the fit says about each population: tables, figures, parameters, what to trust.",
+    ),
 }
 
-_EXAMPLES = {
+EXAMPLES = {
     "": [
         "ldvae fit counts.h5ad --batch-key batch -o fit.ldvae",
         "ldvae population-programs fit.ldvae counts.h5ad --groupby cell_type",
@@ -90,11 +126,9 @@ _EXAMPLES = {
 
 _ABOUT = """Which genes drive each cell population? Train once on the raw counts of all cells, then ask.
 
-Counts come from AnnData (.h5ad or .zarr). Tables go to standard output as CSV, or to a file whose ending says how:
-.csv, .csv.gz, .tsv, .tsv.gz or .parquet. `ldvae COMMAND --help` explains the arguments of a command."""
+Counts come from AnnData (.h5ad or .zarr) or 10x Genomics (.h5). Tables go to standard output as CSV, or to a file whose
+ending says how: .csv, .csv.gz, .tsv, .tsv.gz or .parquet. `ldvae COMMAND --help` explains its arguments."""
 _CODES = "Exit codes: 0 done, 2 wrong arguments or input (one sentence on standard error says which), 130 interrupted."
-_SEPARATORS = {".csv": ",", ".csv.gz": ",", ".tsv": "\t", ".tsv.gz": "\t", ".parquet": ""}
-_SIMPLE = {"int": int, "float": float, "str": str}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -105,191 +139,40 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv
         Arguments without the name of the program; those of the process if None.
     """
-    arguments = vars(_parser().parse_args(argv))
-    command = arguments.pop("command")
-    with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_: print(f"ldvae: note: {message}", file=sys.stderr)
-        try:
-            return _run(command, arguments)
-        except KeyboardInterrupt:
-            print("ldvae: interrupted", file=sys.stderr)
-            return 130
-        except BrokenPipeError:  # `ldvae loadings fit.ldvae | head` has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
-        except (ValueError, TypeError, RuntimeError, OSError, ImportError) as error:
-            print(f"ldvae: {_sentence(command, str(error))}", file=sys.stderr)
-            return 2
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] not in COMMANDS:
+        _parser().parse_args(words)  # help, version or an error: none returns
+    from .commands import run
+
+    return run(words[0], words[1:])
 
 
-def _sentence(command: str, text: str) -> str:
-    """An error with its arguments as they are typed here."""
-    options = set(inspect.signature(COMMANDS[command]).parameters) - {"fit", "adata"}
-    text = " ".join(text.split()).replace("`path`", "`--output`")
-    return re.sub(r"`(\w+)`", lambda m: f"`--{m[1].replace('_', '-')}`" if m[1] in options else m[0], text)
+class Parser(argparse.ArgumentParser):
+    """Says which option or command may be meant."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with the usage, the message and a suggestion."""
+        known = [option for action in self._actions for option in action.option_strings] + list(COMMANDS)
+        wrong = [word.split("=")[0] for word in message.replace("'", " ").split() if word.strip("-")]
+        typed = [word for word in wrong if word.startswith("--") and word not in known]
+        typed += wrong[4:5] if "invalid choice" in message else []
+        near = [difflib.get_close_matches(word.replace("_", "-"), known, 1, 0.6) for word in typed]
+        found = [match[0] for match in near if match]
+        super().error(f"{message}; do you mean {', '.join(found)}?" if found else message)
 
 
-def _run(command: str, arguments: dict[str, Any]) -> int:
-    output = arguments.pop("output")
-    if output is not None:
-        checks.new_file("path", output)  # before any work
-    if command == "report":
-        arguments["path"] = output
-    elif command != "fit":
-        _ending(output)
-    arguments = {k: v[0] if isinstance(v, list) and len(v) == 1 else v for k, v in arguments.items()}
-    for name, read in (("fit", _fit), ("adata", _cells)):
-        if name in arguments:
-            arguments[name] = read(arguments[name])
-    if "embedding" in arguments:
-        arguments["embedding"] = _coordinates(arguments["adata"], arguments["embedding"])
-    first = [arguments.pop(name) for name in ("fit", "adata") if name in arguments]
-    value = COMMANDS[command](*first, **arguments)
-    if isinstance(value, Fit):
-        api.save_fit(value, str(output))
-        print(value, file=sys.stderr)
-        return 130 if value.info["stopped"] == "interrupted" else 0
-    if value is not None:
-        _write(value, output)
-    return 0
-
-
-def _fit(path: str) -> Fit:
-    if not Path(path).is_file():
-        raise ValueError(f"`fit` must be a file written by `ldvae fit`, and there is none at {path!r}.")
-    return api.load_fit(path)
-
-
-def _cells(path: str) -> anndata.AnnData:
-    wanted = "`adata` must be an .h5ad file or a .zarr folder"
-    if path.endswith(".h5mu"):
-        raise ValueError(f"{wanted}, and {path!r} is a MuData: write the modality with the counts to an .h5ad file.")
-    if not Path(path).exists():
-        raise ValueError(f"{wanted}, and there is none at {path!r}.")
-    try:
-        return anndata.read_zarr(path) if Path(path).is_dir() else anndata.read_h5ad(path)
-    except ImportError:
-        raise ImportError("Folders of zarr need zarr: pip install zarr, or give an .h5ad file.") from None
-    except (OSError, KeyError) as error:
-        raise ValueError(f"{wanted}, and {path!r} is not one ({error}).") from None
-
-
-def _coordinates(adata: anndata.AnnData, key: Any) -> Any:
-    if not isinstance(key, str) or key not in adata.obsm:
-        there = ", ".join(map(repr, adata.obsm)) or "which is empty"
-        raise ValueError(f"`embedding` must be a key of adata.obsm ({there}), not {key!r}.")
-    return adata.obsm[key]
-
-
-def _ending(output: str | None) -> str:
-    if output is None:
-        return ".csv"
-    found = [ending for ending in _SEPARATORS if output.endswith(ending)]
-    if not found:
-        raise ValueError(f"`--output` must end in {', '.join(_SEPARATORS)}, and {output!r} does not.")
-    if found[0] == ".parquet":
-        try:
-            import pyarrow  # noqa: F401
-        except ImportError:
-            raise ImportError("Parquet files need pyarrow: pip install pyarrow, or take another ending.") from None
-    return found[0]
-
-
-def _write(table: pd.DataFrame, output: str | None) -> None:
-    ending = _ending(output)
-    if output is None:
-        table.to_csv(sys.stdout, index=False)
-        sys.stdout.flush()
-        return
-    with replacing(output, "table") as path:
-        if ending == ".parquet":
-            table.to_parquet(path, index=False, engine="pyarrow")
-        else:
-            # no name and no time inside, so that the same table is the same file
-            gz = ending.endswith(".gz")
-            with path.open("wb") as file, gzip.GzipFile("", "wb", fileobj=file, mtime=0) if gz else file as into:
-                table.to_csv(into, sep=_SEPARATORS[ending], index=False)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="ldvae", description=_ABOUT, epilog=_epilog(""), formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--version", action="version", version=f"ldvae {VERSION}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
-    for name, function in COMMANDS.items():
-        summary, rest = _description(function)
-        command = commands.add_parser(
-            name, help=summary, description=f"{summary}\n\n{rest}".strip(), epilog=_epilog(name),
-            formatter_class=argparse.RawDescriptionHelpFormatter, fromfile_prefix_chars="@", allow_abbrev=False,
-        )  # fmt: skip
-        _add_arguments(command, function)
-    return parser
-
-
-def _epilog(command: str) -> str:
-    lines = "\n".join(f"  {line}" for line in _EXAMPLES[command])
+def epilog(command: str) -> str:
+    """Examples, and what the exit codes mean."""
+    lines = "\n".join(f"  {line}" for line in EXAMPLES[command])
     return f"examples:\n{lines}\n\n{_CODES}"
 
 
-def _add_arguments(parser: argparse.ArgumentParser, function: Callable[..., Any]) -> None:
-    explained = _parameters(function)
-    for name, parameter in inspect.signature(function).parameters.items():
-        if name == "path":  # what is written is named by --output everywhere
-            continue
-        text, default, needed = explained[name], parameter.default, parameter.default is parameter.empty
-        if name in ("fit", "adata"):
-            place = "a fit of `ldvae fit`" if name == "fit" else f"an .h5ad file or a .zarr folder. {text}"
-            optional: dict[str, Any] = {} if needed else {"nargs": "?", "default": argparse.SUPPRESS}
-            parser.add_argument(name, help=_help(place), **optional)
-            continue
-        if name == "embedding":
-            text = f"Key of adata.obsm: {text}"
-        shown = " (required)" if needed else "" if default in (None, ()) else f" (default: {default})"
-        parser.add_argument(
-            f"--{name.replace('_', '-')}", help=_help(text + shown), required=needed,
-            default=argparse.SUPPRESS, **_kind(name, str(parameter.annotation)),
-        )  # fmt: skip
-    writes_file = function in (api.fit_ldvae, api.write_report)
-    text = "the file to write" if writes_file else "the file to write, .csv, .tsv (or .gz of these) or .parquet"
-    parser.add_argument("-o", "--output", metavar="FILE", required=writes_file, help=text, default=None)
-
-
-def _kind(name: str, annotation: str) -> dict[str, Any]:
-    """How argparse reads an argument of this type."""
-    if annotation == "bool":
-        return {"action": argparse.BooleanOptionalAction}
-    simple = annotation.split(" | ")[0]
-    if simple in _SIMPLE:
-        return {"type": _SIMPLE[simple], "metavar": {"int": "N", "float": "X"}.get(simple, "NAME")}
-    return {"nargs": "+", "metavar": "NAME"}  # one name or several
-
-
-def _description(function: Callable[..., Any]) -> tuple[str, str]:
-    """First sentence and further paragraphs of the docstring."""
-    text = re.split(r"\n\w[\w ]*\n-+\n", inspect.getdoc(function) or "")[0]
-    summary, _, rest = text.partition("\n\n")
-    paragraphs = [p if p.startswith("*") else textwrap.fill(p, 100) for p in _plain(rest).split("\n\n")]
-    return _plain(" ".join(summary.split())), "\n\n".join(paragraphs)
-
-
-def _parameters(function: Callable[..., Any]) -> dict[str, str]:
-    """What the docstring says of each parameter; "As in `other`" is looked up there."""
-    section = re.split(r"\nParameters\n-+\n", inspect.getdoc(function) or "")[1].split("\n\n")[0]
-    found: dict[str, str] = {}
-    for names, text in re.findall(r"^(\S.*)\n((?:[ ]+.*\n?)+)", section, flags=re.MULTILINE):
-        for name in names.split(", "):
-            found[name] = " ".join(text.split())
-            other = re.match(r"As in `(\w+)`[.;]? ?(.*)", found[name])
-            if other:
-                found[name] = f"{_parameters(getattr(api, other[1]))[name]} {other[2]}".strip()
-    return found
-
-
-def _plain(text: str) -> str:
-    """Without the marks and words of Python."""
-    return text.replace("`", "").replace("if None", "if not given").replace("With both None", "With neither")
-
-
-def _help(text: str) -> str:
-    return _plain(text).replace("%", "%%")
+def _parser() -> Parser:
+    parser = Parser(
+        prog="ldvae", description=_ABOUT, epilog=epilog(""), formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"ldvae {VERSION}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
+    for name, (_, summary) in COMMANDS.items():
+        commands.add_parser(name, help=summary.replace("%", "%%"), add_help=False)
+    return parser

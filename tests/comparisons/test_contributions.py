@@ -9,7 +9,8 @@ import torch
 
 from ldvae import differential_contributions, differential_expression
 from ldvae.comparisons.contributions import path_jacobian
-from ldvae.fit.posterior import read_data, rebuild
+from ldvae.fit.cells import read_data
+from ldvae.fit.posterior import rebuild
 from planted import fitted, log_softmax
 
 

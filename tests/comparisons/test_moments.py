@@ -7,7 +7,8 @@ import numpy as np
 from ldvae.comparisons.differential import contrast
 from ldvae.comparisons.moments import Moments, moments, pool
 from ldvae.comparisons.plan import plan_comparisons
-from ldvae.fit.posterior import read_data, rebuild
+from ldvae.fit.cells import read_data
+from ldvae.fit.posterior import rebuild
 from planted import log_softmax
 
 

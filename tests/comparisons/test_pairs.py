@@ -9,7 +9,8 @@ from scipy.special import expit
 
 from ldvae import differential_expression
 from ldvae.comparisons.pairs import compare_pairs
-from ldvae.fit.posterior import read_data, rebuild
+from ldvae.fit.cells import read_data
+from ldvae.fit.posterior import rebuild
 from planted import log_softmax
 
 

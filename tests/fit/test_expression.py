@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from ldvae import get_expression
+from ldvae.fit.cells import read_data
 from ldvae.fit.expression import ExpectedExpression, is_log_normal
-from ldvae.fit.posterior import read_data, rebuild
+from ldvae.fit.posterior import rebuild
 from ldvae.model.link import log_expression
 from planted import fitted
 

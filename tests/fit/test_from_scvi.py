@@ -16,7 +16,8 @@ from safetensors import safe_open
 
 import ldvae
 from ldvae.fit import from_scvi as adapters
-from ldvae.fit.posterior import read_data, rebuild
+from ldvae.fit.cells import read_data
+from ldvae.fit.posterior import rebuild
 from ldvae.fit.record import check_fit
 from ldvae.model.link import log_expression
 

@@ -10,7 +10,8 @@ import torch
 
 from ldvae import fit_ldvae, get_latent
 from ldvae.fit import posterior
-from ldvae.fit.posterior import design_offset, latent_moments, linear_map, log_rho, read_data, rebuild
+from ldvae.fit.cells import read_data
+from ldvae.fit.posterior import design_offset, latent_moments, linear_map, log_rho, rebuild
 from ldvae.model.config import Config
 from ldvae.model.network import LDVAE
 

@@ -11,7 +11,8 @@ import pytest
 from ldvae import population_loadings, population_programs
 from ldvae.comparisons.moments import moments, pool
 from ldvae.counts.labels import read_labels
-from ldvae.fit.posterior import read_data, rebuild
+from ldvae.fit.cells import read_data
+from ldvae.fit.posterior import rebuild
 from ldvae.programs.between import between_programs
 
 

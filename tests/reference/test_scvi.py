@@ -19,7 +19,8 @@ import torch
 from safetensors.numpy import save_file
 
 import ldvae
-from ldvae.fit.posterior import read_data, rebuild
+from ldvae.fit.cells import read_data
+from ldvae.fit.posterior import rebuild
 from ldvae.model.link import log_expression
 
 try:

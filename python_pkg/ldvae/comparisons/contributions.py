@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from ..fit.cells import Cells
 from ..fit.expression import average_expression, batch_levels, latent_draw
-from ..fit.posterior import Cells, linear_map, rebuild
+from ..fit.posterior import linear_map, rebuild
 from ..fit.record import Fit
 from ..machine.memory import AT_A_TIME
 from ..model.link import log_expression
@@ -96,15 +97,17 @@ def _unit_means(
     weights, shift, of_cell = [None], np.zeros((1, cells.mean.shape[1])), np.zeros(len(plan.codes), dtype=np.int64)
     if cells.batch is not None and (known := model.config.batch) is not None:
         sets = batch_sets(known, cells.batch, np.where(plan.codes < 0, -1, plan.group[plan.codes]))
-        weights, shift = list(set_weights(model, sets)), moved(model, cells, sets)
-        of_cell = np.unique(sets, return_inverse=True)[1][registered(known, cells.batch)]
+        # and last the average batch, for cells of batches that the fit has not seen
+        weights, shift = [*set_weights(model, sets), None], np.vstack([moved(model, cells, sets), shift])
+        number = registered(known, cells.batch)
+        of_cell = np.where(number >= 0, np.unique(sets, return_inverse=True)[1][number], len(weights) - 1)
     n_units, n_genes, width = len(plan.sample), model.config.n_genes, cells.mean.shape[1]
     n = np.bincount(plan.codes[plan.codes >= 0], minlength=n_units).astype(float)
     z_mean, log_mean, mean = np.zeros((n_units, width)), np.zeros((n_units, n_genes)), np.zeros((n_units, n_genes))
     step = max(1, AT_A_TIME // n_genes)
     for unit in range(n_units):
         rows = np.flatnonzero(plan.codes == unit)
-        own = of_cell[rows[0]]  # the batches of a unit are linked
+        own = of_cell[rows].min()  # the batches of a unit are linked
         z_mean[unit] = shift[own]
         if len(rows) > CELLS_DECODED:
             rows = np.sort(rng.choice(rows, CELLS_DECODED, replace=False))

@@ -11,7 +11,8 @@ from scipy.stats import nbinom, norm
 from scipy.stats import t as t_distribution
 
 from ..counts.reader import Counts
-from ..fit.posterior import Cells, rebuild
+from ..fit.cells import Cells
+from ..fit.posterior import rebuild
 from ..fit.record import Fit
 from ..stats.centre import centre
 from ..stats.replicates import NotEnough, SampleDesign, without_shifts

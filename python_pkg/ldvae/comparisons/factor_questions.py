@@ -9,7 +9,8 @@ import pandas as pd
 
 from .. import checks
 from ..counts.labels import read_labels, read_values
-from ..fit.posterior import factor_scores, read_data, rebuild
+from ..fit.cells import read_data
+from ..fit.posterior import factor_scores, rebuild
 from ..fit.record import Fit, check_fit
 from ..tables import factor_names, table
 from .association import associate
@@ -23,7 +24,14 @@ __all__ = ["associate_factors", "differential_contributions"]
 
 
 def associate_factors(
-    fit: Fit, adata: Any, *, key: str, sample_key: str | None = None, within: str | None = None, adjust: Any = None
+    fit: Fit,
+    adata: Any,
+    *,
+    key: str,
+    sample_key: str | None = None,
+    within: str | None = None,
+    adjust: Any = None,
+    layer: str | None = None,
 ) -> pd.DataFrame:
     """Which factors go with which groups, treatments or measurements of cells.
 
@@ -47,6 +55,8 @@ def associate_factors(
     adjust
         Columns of `adata.obs` that describe samples (sex, age, site), with `sample_key`; as in
         `differential_expression`.
+    layer
+        As in `differential_expression`.
 
     Returns
     -------
@@ -65,7 +75,8 @@ def associate_factors(
     sample = None if sample_key is None else read_labels(adata, sample_key, "sample_key")
     stratum = None if within is None else read_labels(adata, within, "within")
     covariates = read_adjust(adata, adjust, sample)
-    cells = read_data(fit, adata)
+    cells = read_data(fit, adata, layer)
+    fit = cells.fit
     active = np.flatnonzero(fit.factors["active"])
     if not len(active):
         raise ValueError("`fit` has no active factor, so there is nothing to associate.")
@@ -81,7 +92,14 @@ def associate_factors(
 
 
 def differential_contributions(
-    fit: Fit, adata: Any, *, groupby: str, group1: Any, group2: str | None = None, sample_key: str | None = None
+    fit: Fit,
+    adata: Any,
+    *,
+    groupby: str,
+    group1: Any,
+    group2: Any = None,
+    sample_key: str | None = None,
+    layer: str | None = None,
 ) -> pd.DataFrame:
     """Split the change of log expression between groups into what each factor contributes.
 
@@ -99,7 +117,7 @@ def differential_contributions(
         The fit.
     adata
         Cells with counts of the fit's genes.
-    groupby, group1, group2, sample_key
+    groupby, group1, group2, sample_key, layer
         As in `differential_expression`.
 
     Returns
@@ -113,7 +131,8 @@ def differential_contributions(
     ----------
     Sundararajan, Taly & Yan (2017), Axiomatic attribution for deep networks. ICML.
     """
-    fit = check_fit(fit)
+    cells = read_data(check_fit(fit), adata, layer)
+    fit = cells.fit
     active = fit.factors["active"]
     names = [name for name, yes in zip(factor_names(len(active)), active, strict=True) if yes]
     names += [*["inactive"] * (not active.all()), "remainder"]
@@ -121,7 +140,7 @@ def differential_contributions(
     plan = plan_comparisons(
         adata, groupby=groupby, group1=group1, group2=group2, sample_key=sample_key, n_genes=n_rows // 4
     )
-    comparisons, found = contributions(fit, read_data(fit, adata), plan)
+    comparisons, found = contributions(fit, cells, plan)
     n, n_genes = len(comparisons), len(fit.genes)
     repeat = {k: np.repeat([getattr(c, k) for c in comparisons], n_rows) for k in ("group1", "group2")}
     return table(

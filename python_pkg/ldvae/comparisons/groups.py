@@ -12,14 +12,17 @@ from ..counts.labels import Labels, read_cells, read_labels, read_values
 
 __all__ = ["PER_UNIT", "read_groups", "row_numbers"]
 
+_REST = ("rest", "others")
 _MOST_VALUES = 20  # that a number whose slope is asked for takes in a sample, on average
 PER_UNIT = "per unit"
 
 
-def row_numbers(argument: str, cells: Any, names: np.ndarray) -> np.ndarray:
-    """Row numbers of a set of cells given as a boolean mask or by names."""
-    if isinstance(cells, pd.Series) and cells.dtype == bool:
-        cells = cells.to_numpy()
+def row_numbers(argument: str, cells: Any, names: np.ndarray, obs: pd.DataFrame | None = None) -> np.ndarray:
+    """Row numbers of a set of cells given as a boolean mask, by names, or as a condition on columns of `obs`."""
+    if isinstance(cells, pd.Series) and pd.api.types.is_bool_dtype(cells.dtype):
+        cells = cells.to_numpy(dtype=bool, na_value=False)
+    if isinstance(cells, str) and obs is not None and cells not in names:
+        return _query(argument, cells, obs)
     if isinstance(cells, np.ndarray | list) and len(cells) and all(isinstance(c, bool | np.bool_) for c in cells):
         if len(cells) != len(names):
             raise ValueError(f"`{argument}` is a mask of {len(cells)} cells, but `adata` has {len(names)}.")
@@ -34,6 +37,20 @@ def row_numbers(argument: str, cells: Any, names: np.ndarray) -> np.ndarray:
     if len(rows) == 0:
         raise ValueError(f"`{argument}` must hold at least one cell, and it is empty.")
     return rows
+
+
+def _query(argument: str, condition: str, obs: pd.DataFrame) -> np.ndarray:
+    """Cells for which a condition holds, as `DataFrame.query` reads it."""
+    try:
+        found = obs.reset_index(drop=True).query(condition, engine="python").index
+    except Exception as error:  # whatever pandas makes of what somebody typed
+        raise ValueError(
+            f"`{argument}` must be cells (a mask or names) or a condition on columns of adata.obs such as "
+            f"\"cell_type == 'B'\", and {checks.brief(condition)} is neither ({' '.join(str(error).split())})."
+        ) from None
+    if not len(found):
+        raise ValueError(f"`{argument}`: no cell meets {checks.brief(condition)}.")
+    return np.asarray(found)
 
 
 Pair = tuple[str, str, list[int], list[int]]
@@ -57,13 +74,13 @@ def read_groups(
         raise ValueError("`cells1` cannot be combined with `groupby`, `group1` or `group2`; give the one or the other.")
     names = read_cells(adata)
     codes = np.full(len(names), -1)
-    codes[row_numbers("cells1", cells1, names)] = 0
+    codes[row_numbers("cells1", cells1, names, adata.obs)] = 0
     if cells2 is None:
         codes[codes < 0] = 1
         if (codes == 0).all():
             raise ValueError("`cells1` holds all cells, which leaves none to compare them with.")
     else:
-        rows = row_numbers("cells2", cells2, names)
+        rows = row_numbers("cells2", cells2, names, adata.obs)
         shared = int((codes[rows] == 0).sum())
         if shared:
             raise ValueError(f"`cells1` and `cells2` must not overlap, but {shared} cells are in both.")
@@ -102,6 +119,13 @@ def _numbers(adata: Any, groupby: Any, sample_key: Any) -> tuple[Labels, np.ndar
     return Labels(str(groupby), [f"{x:g}" for x in numbers], of_cell), numbers
 
 
+def as_levels(value: Any) -> Any:
+    """Levels as users write them: also the numbers and truth values that a column holds."""
+    if isinstance(value, np.ndarray | list | tuple):
+        return [as_levels(v) for v in value]
+    return str(value) if isinstance(value, bool | int | np.bool_ | np.integer) else value
+
+
 def _pairs(labels: Labels, group1: Any, group2: Any) -> list[Pair]:
     if len(labels.levels) < 2:
         only = labels.levels[0]
@@ -109,7 +133,7 @@ def _pairs(labels: Labels, group1: Any, group2: Any) -> list[Pair]:
     number = {level: i for i, level in enumerate(labels.levels)}
 
     def known(argument: str, value: Any) -> list[str]:
-        names = checks.strings(argument, value)
+        names = checks.strings(argument, as_levels(value))
         wrong = [name for name in names if name not in number]
         if wrong or not names:
             found = f"not {checks.shown(wrong)}" if wrong else "and none is named"
@@ -118,7 +142,7 @@ def _pairs(labels: Labels, group1: Any, group2: Any) -> list[Pair]:
         return names
 
     first = labels.levels if group1 is None else known("group1", group1)
-    if group2 is None:
+    if group2 is None or (isinstance(group2, str) and group2 in _REST and group2 not in number):
         return [(a, "rest", [number[a]], [i for i in number.values() if i != number[a]]) for a in first]
     if isinstance(group2, str) and group2 == "pairwise" and "pairwise" not in number:
         if len(first) < 2:

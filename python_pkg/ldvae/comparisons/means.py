@@ -12,7 +12,8 @@ from scipy.cluster.vq import kmeans2
 from ..counts.design import Category
 from ..counts.labels import Labels
 from ..counts.reader import Counts
-from ..fit.posterior import Cells, rebuild
+from ..fit.cells import Cells
+from ..fit.posterior import rebuild
 from ..fit.record import Fit
 from .batches import BatchEffects, apart, linked, split_units
 from .moments import Group, Moments, moments, pool, with_genes
@@ -137,9 +138,11 @@ class Means:
 
 
 def _shares(known: Category, batch: Labels) -> np.ndarray:
-    """The share of the training cells in each batch."""
+    """The share of each batch in an average: of the training cells or, where the fit has not seen all, of these."""
     share = dict(zip(known.levels, known.share, strict=True))
-    return np.array([share[level] for level in batch.levels])
+    if all(level in share for level in batch.levels):
+        return np.array([share[level] for level in batch.levels])
+    return np.bincount(batch.codes, minlength=len(batch.levels)) / len(batch.codes)
 
 
 def _alike(positions: np.ndarray, codes: np.ndarray, seed: int) -> np.ndarray:

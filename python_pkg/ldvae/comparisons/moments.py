@@ -18,8 +18,8 @@ import numpy as np
 import torch
 
 from ..counts.reader import Counts
+from ..fit.cells import Cells
 from ..fit.expression import ExpectedExpression, is_log_normal
-from ..fit.posterior import Cells
 from ..machine.memory import IN_CACHE
 from ..machine.sparse import row_blocks
 from ..model.network import LDVAE

@@ -12,8 +12,9 @@ import pandas as pd
 
 from ..counts.design import Category
 from ..counts.labels import Labels
+from ..fit.cells import Cells
 from ..fit.expression import batch_levels
-from ..fit.posterior import Cells, design_offset, linear_map
+from ..fit.posterior import design_offset, linear_map
 from ..model.network import LDVAE
 from .batches import linked
 
@@ -24,12 +25,14 @@ _RIDGE = 1e-3  # times the information of one cell: only what the loadings canno
 
 def batch_sets(known: Category, batch: Labels, group: np.ndarray) -> np.ndarray:
     """Of each registered batch, the number of the set that groups (numbers of cells, -1: none) link it to."""
-    return linked(group[group >= 0], registered(known, batch)[group >= 0], len(known.levels))
+    number = registered(known, batch)
+    taken = (group >= 0) & (number >= 0)
+    return linked(group[taken], number[taken], len(known.levels))
 
 
 def registered(known: Category, batch: Labels) -> np.ndarray:
-    """Number of each cell's batch among those of the fit."""
-    return np.array([known.levels.index(level) for level in batch.levels])[batch.codes]
+    """Number of each cell's batch among those of the fit, -1 for one that it has not seen."""
+    return np.asarray(pd.Index(known.levels).get_indexer(pd.Index(batch.levels))[batch.codes])
 
 
 def observed_positions(model: LDVAE, cells: Cells, values: np.ndarray | Labels) -> tuple[np.ndarray, bool]:
@@ -47,10 +50,11 @@ def observed_positions(model: LDVAE, cells: Cells, values: np.ndarray | Labels) 
         one = pd.Series(values[known]).groupby(cells.batch.codes[known]).nunique().max() == 1
         group = np.where(known, cells.batch.codes if one else 0, -1)
     sets, of_cell = batch_sets(known_batches, cells.batch, group), registered(known_batches, cells.batch)
-    if len(np.unique(sets[of_cell[group >= 0]])) < 2:
+    if len(np.unique(sets[of_cell[(group >= 0) & (of_cell >= 0)]])) < 2:
         return cells.mean, False
-    number = np.unique(sets, return_inverse=True)[1]
-    return (cells.mean + moved(model, cells, sets)[number[of_cell]]).astype(np.float32), True
+    shift = moved(model, cells, sets)[np.unique(sets, return_inverse=True)[1]]
+    shift = np.where((of_cell >= 0)[:, None], shift[of_cell], 0.0)  # nothing was taken out of a batch never seen
+    return (cells.mean + shift).astype(np.float32), True
 
 
 def set_weights(model: LDVAE, sets: np.ndarray) -> np.ndarray:

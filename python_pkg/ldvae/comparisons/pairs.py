@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from ..fit.cells import Cells
 from ..fit.expression import batch_levels, latent_draw
-from ..fit.posterior import Cells
 from ..machine.memory import AT_A_TIME
 from ..machine.sparse import sums_of_rows
 from ..model.link import LOG_RHO_MAX

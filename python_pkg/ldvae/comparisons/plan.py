@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from .. import checks
-from ..counts.labels import Labels, read_labels
+from ..counts.labels import Labels, read_labels, warn_unnamed
 from ..machine.memory import need_memory
 from .batches import apart, linked
 from .groups import read_groups
+from .people import say_samples
 
 __all__ = ["Comparison", "Plan", "leave_out", "plan_comparisons"]
 
@@ -136,6 +137,10 @@ def plan_comparisons(
     for argument, labels in (("sample_key", sample), ("within", stratum)):
         if labels is not None and groupby is not None and labels.key == groups.key:
             raise ValueError(f"`{argument}` and `groupby` must be different columns, and both are {groups.key!r}.")
+    if sample is not None:
+        say_samples(adata, sample, groups)
+    if groupby is not None and numbers is None and any(len(pair[3]) > 1 or group1 is None for pair in pairs):
+        warn_unnamed(groups)
     taking_part = np.unique([level for pair in pairs for side in pair[2:] for level in side])
     parts = [("all", groups.codes >= 0)]
     if stratum is not None:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from .. import checks
 from ..counts.labels import read_labels
-from ..fit.posterior import read_beyond, read_data
+from ..fit.cells import read_beyond, read_data
 from ..fit.record import Fit, check_fit
 from ..tables import table
 from .differential import Settings, compare, group_means, stacked
@@ -26,7 +26,7 @@ def differential_expression(
     *,
     groupby: str | None = None,
     group1: Any = None,
-    group2: str | None = None,
+    group2: Any = None,
     cells1: Any = None,
     cells2: Any = None,
     estimand: str = "mean",
@@ -34,6 +34,7 @@ def differential_expression(
     within: str | None = None,
     adjust: Any = None,
     genes: str = "all",
+    layer: str | None = None,
     delta: float = 0.25,
     batch_correction: bool = True,
     fdr_target: float = 0.05,
@@ -88,6 +89,8 @@ def differential_expression(
         the same in all cells of a sample.
     genes
         "all" genes of `adata`, or only those of the "fit" (as always with ``estimand="cell"``).
+    layer
+        The layer of `adata` with the counts: "X" for `adata.X`, "raw" for `adata.raw`; where the fit took them if None.
     delta
         Log2 fold change that is large enough to matter.
     batch_correction
@@ -127,11 +130,11 @@ def differential_expression(
     checks.choice("estimand", estimand, ("mean", "cell"))
     if estimand == "cell" and sample_key is not None:
         raise ValueError("`sample_key` needs estimand='mean': pairs of cells have no samples to compare.")
-    cells = read_data(fit, adata)
+    cells = read_data(fit, adata, layer)
     beyond = None
     if checks.choice("genes", genes, ("all", "fit")) == "all" and estimand == "mean":
-        beyond = read_beyond(fit, adata, cells)
-    n_genes = len(fit.genes) + (0 if beyond is None else len(beyond.genes))
+        beyond = read_beyond(cells, adata, layer)
+    n_genes = len(cells.fit.genes) + (0 if beyond is None else len(beyond.genes))
     plan = plan_comparisons(
         adata, groupby=groupby, group1=group1, group2=group2, cells1=cells1, cells2=cells2, sample_key=sample_key,
         within=within, n_genes=n_genes,
@@ -145,7 +148,7 @@ def differential_expression(
         seed=checks.integer("seed", seed, 0, 2**32 - 1),
         adjust=read_adjust(adata, adjust, None if sample_key is None else read_labels(adata, sample_key, "sample_key")),
     )
-    return table("differential_expression", compare(fit, cells, plan, settings, beyond))
+    return table("differential_expression", compare(cells.fit, cells, plan, settings, beyond))
 
 
 def differential_response(
@@ -156,10 +159,11 @@ def differential_response(
     within: str,
     sample_key: str,
     group1: Any = None,
-    group2: str | None = None,
+    group2: Any = None,
     reference: Any = None,
     adjust: Any = None,
     genes: str = "all",
+    layer: str | None = None,
     delta: float = 0.25,
     batch_correction: bool = True,
     fdr_target: float = 0.05,
@@ -185,7 +189,7 @@ def differential_response(
         Column of `adata.obs` with the biological samples.
     reference
         Populations whose average response each is compared with; all others if None.
-    adjust, genes, delta, batch_correction, fdr_target, seed
+    adjust, genes, layer, delta, batch_correction, fdr_target, seed
         As in `differential_expression`.
 
     Returns
@@ -209,8 +213,9 @@ def differential_response(
     single-cell transcriptomics data. Nature Communications 11:6077, for the question.
     """
     fit = check_fit(fit)
-    cells = read_data(fit, adata)
-    beyond = read_beyond(fit, adata, cells) if checks.choice("genes", genes, ("all", "fit")) == "all" else None
+    cells = read_data(fit, adata, layer)
+    fit = cells.fit
+    beyond = read_beyond(cells, adata, layer) if checks.choice("genes", genes, ("all", "fit")) == "all" else None
     names = fit.genes if beyond is None else np.concatenate([fit.genes, beyond.genes])
     samples = read_labels(adata, sample_key, "sample_key")
     populations = read_labels(adata, within, "within")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..fit.posterior import Cells
+from ..fit.cells import Cells
 from ..stats.replicates import NotEnough
 from .differential import Columns, Settings, sample_columns
 from .means import Means

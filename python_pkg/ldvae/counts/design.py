@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from .. import checks
 from ..checks import brief
-from .labels import Labels, read_categories, read_labels, read_values
+from .labels import Labels, check_levels, read_categories, read_labels, read_values
 
 __all__ = ["Category", "Covariate", "Number", "covariate_of", "design_matrix", "read_covariates"]
 
@@ -29,19 +30,20 @@ class Category:
         return len(self.levels)
 
     def columns(self, adata: Any) -> np.ndarray:
-        """Cells × levels, centred over the training cells."""
+        """Cells × levels, centred over the training cells; what the fit has not seen is average, with a message."""
         labels = read_labels(adata, self.key, self.key)
-        unknown = sorted(set(labels.levels) - set(self.levels))
-        if unknown:
-            raise ValueError(
-                f"the column {brief(self.key)} has levels that the fit has not seen ({checks.shown(unknown)}); "
-                f"known are {checks.shown(self.levels)}."
-            )
         missing = int((labels.codes < 0).sum())
         if missing:
             raise ValueError(f"{missing} cells have no value of {brief(self.key)}; fill it in or remove them.")
-        position = np.array([self.levels.index(level) for level in labels.levels])
-        return np.eye(self.width)[position[labels.codes]] - np.asarray(self.share)
+        unknown = sorted(set(labels.levels) - set(self.levels))
+        if unknown:
+            checks.warn(
+                f"{self.key!r} has levels that the fit has not seen ({checks.shown(unknown)}): these cells are placed "
+                "as if in an average one."
+            )
+        number = pd.Index(self.levels).get_indexer(pd.Index(labels.levels))[labels.codes]
+        hot = number[:, None] == np.arange(self.width)
+        return np.where((number >= 0)[:, None], hot - np.asarray(self.share), 0.0)
 
 
 @dataclass(frozen=True)
@@ -78,10 +80,16 @@ def read_covariates(adata: Any, batch_key: str | None, covariate_keys: Any) -> l
 
 
 def _read(adata: Any, argument: str, key: Any) -> Covariate:
-    if argument == "batch_key":
-        values: np.ndarray | Labels = read_labels(adata, key, argument)
-    else:
-        values = read_categories(adata, key, argument, read_values(adata, key, argument))
+    values = read_values(adata, key, argument)
+    if argument == "batch_key" and isinstance(values, np.ndarray):
+        known = values[np.isfinite(values)]
+        if not np.array_equal(known, np.rint(known)):
+            raise ValueError(f"`batch_key`: {key!r} holds numbers with fractions; name it in `covariate_keys`.")
+        values = read_labels(adata, key, argument)
+    elif isinstance(values, np.ndarray):
+        values = read_categories(adata, key, argument, values)
+    if isinstance(values, Labels):
+        check_levels(values, argument)
     missing = int((values.codes < 0).sum() if isinstance(values, Labels) else (~np.isfinite(values)).sum())
     if missing:
         raise ValueError(f"`{argument}`: {missing} cells have no value of {brief(key)}; fill it in or remove them.")

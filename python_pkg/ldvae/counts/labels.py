@@ -15,6 +15,7 @@ from ..checks import brief
 __all__ = [
     "Labels",
     "check_anndata",
+    "check_levels",
     "read_categories",
     "read_cells",
     "read_labels",
@@ -101,6 +102,19 @@ def read_labels(adata: Any, key: Any, argument: str) -> Labels:
         twice = checks.shown(np.array(levels)[alike])
         raise ValueError(f"`{argument}`: the column {brief(key)} has different labels that read alike: {twice}.")
     return Labels(str(key), levels, column.cat.codes.to_numpy().astype(np.int64))
+
+
+_MANY_LEVELS, _FEW_CELLS = 10, 5  # so many levels with so few cells each, on average, are no batches or samples
+
+
+def check_levels(labels: Labels, argument: str) -> None:
+    """Refuse batches or samples that are nearly one per cell."""
+    n_cells, n = int((labels.codes >= 0).sum()), len(labels.levels)
+    if n > _MANY_LEVELS and n_cells < _FEW_CELLS * n:
+        raise ValueError(
+            f"`{argument}`: the column {brief(labels.key)} has {n:,} levels for {n_cells:,} cells, nearly one for each "
+            "cell; name one whose levels have many cells."
+        )
 
 
 _NO_NAMES = ("na", "n/a", "nan", "none", "null", "unassigned", "undefined", "unknown", "unlabeled", "unlabelled")

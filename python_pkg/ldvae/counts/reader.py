@@ -6,22 +6,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import scipy.sparse as sp
-from anndata import AnnData
 
 from .. import checks
 from ..checks import brief
 from ..machine.processes import ALONE, Ranks
 from ..machine.sparse import Gathered, among
-from .labels import check_anndata, read_values, unique_names
+from .labels import read_cells, read_values
+from .quality import Quality
+from .source import Source, find_counts, gene_columns
 
 __all__ = ["Counts", "read_counts"]
 
 _ROWS_AT_A_TIME = 4096  # of a file or a dense array
-_VALUES_AT_A_TIME = 1_000_000  # so that checking them takes no memory to speak of
 _PROBE = 100  # cells that all processes of a job read, to see that they have the same
-_LARGEST = 2**24  # a float32 holds every whole number up to here
 
 
 @dataclass(frozen=True)
@@ -51,66 +49,6 @@ class Counts:
     size_factor_scale: float | None = None
 
 
-def _source(adata: AnnData, layer: str | None) -> tuple[Any, str]:
-    if layer is None:
-        if adata.X is None:
-            raise ValueError("`adata.X` is empty; name the layer that holds the counts with `layer`.")
-        return adata.X, "adata.X"
-    if not isinstance(layer, str) or layer not in adata.layers:
-        there = f"has {checks.shown(adata.layers)}" if len(adata.layers) else "has none"
-        raise ValueError(f"`layer` must be a layer of `adata`, which {there}, not {brief(layer)}.")
-    return adata.layers[layer], f"adata.layers[{layer!r}]"
-
-
-def _gene_columns(adata: AnnData, genes: Any, names: np.ndarray) -> np.ndarray | None:
-    """Column numbers of the genes to model, or None for all of them."""
-    if genes is None:
-        return None
-    if isinstance(genes, str) and genes in adata.var:
-        column = adata.var[genes]
-        if column.dtype != bool:
-            raise ValueError(
-                f"`genes` names the column {brief(genes)} of adata.var, which must be boolean, not {column.dtype}."
-            )
-        if not column.any():
-            raise ValueError(f"`genes` names the column {brief(genes)} of adata.var, which selects no gene.")
-        return np.flatnonzero(column.to_numpy())
-    if isinstance(genes, str) and genes not in names:
-        raise ValueError(
-            f"`genes` must be a boolean column of adata.var or names of genes, and {brief(genes)} is neither."
-        )
-    wanted = checks.strings("genes", genes)
-    if not wanted:
-        raise ValueError("`genes` must name at least one gene.")
-    found = pd.Index(names).get_indexer(pd.Index(wanted))
-    if (found < 0).any():
-        missing = [g for g, j in zip(wanted, found, strict=True) if j < 0]
-        raise ValueError(f"{len(missing)} of {len(wanted)} genes are not in `adata`: {checks.shown(missing)}.")
-    return None if np.array_equal(found, np.arange(len(names))) else found
-
-
-def _check_values(values: np.ndarray, where: str) -> None:
-    if values.dtype.kind not in "uifb":
-        raise TypeError(f"`{where}` must hold numbers, not {values.dtype}.")
-    for start in range(0, len(values), _VALUES_AT_A_TIME):
-        part = values[start : start + _VALUES_AT_A_TIME]
-        whole = part.dtype.kind in "uib" or bool((part == np.floor(part)).all())
-        # a comparison that holds is also one without NaN
-        if not (whole and part.min() >= 0 and float(part.max()) <= _LARGEST):
-            _refuse(part, where)
-
-
-def _refuse(values: np.ndarray, where: str) -> None:
-    with np.errstate(invalid="ignore"):
-        counts = (values >= 0) & (values == np.floor(values)) & (np.abs(values) < np.inf)
-    if not counts.all():
-        raise ValueError(
-            f"`{where}` must hold raw counts (whole numbers, zero or more), but has the value {values[~counts][0]:g}; "
-            "if the counts are in a layer, name it with `layer`."
-        )
-    raise ValueError(f"`{where}` must hold counts of at most {_LARGEST:,}, but has the value {values.max():g}.")
-
-
 def _check_structure(matrix: Any, where: str) -> None:
     """Refuse sparse matrices whose indices lead out of the arrays, which compiled code would follow blindly."""
     if matrix.format not in ("csr", "csc"):
@@ -123,21 +61,23 @@ def _check_structure(matrix: Any, where: str) -> None:
         raise ValueError(f"`{where}` is a damaged sparse matrix: its indices point outside of it; read the data again.")
 
 
-def _block_to_csr(block: Any, where: str) -> sp.csr_matrix:
+def _block_to_csr(block: Any, quality: Quality) -> sp.csr_matrix:
     if hasattr(block, "compute"):  # of dask
         block = block.compute()
     if sp.issparse(block):
-        _check_structure(block, where)
+        _check_structure(block, quality.where)
         block = block.tocsr()
-        _check_values(block.data, where)
+        whole = quality.counts(block.data, block[:_PROBE])
+        if whole is not block.data:
+            block = sp.csr_matrix((whole, block.indices, block.indptr), block.shape)
         if not block.has_canonical_format or np.count_nonzero(block.data) < len(block.data):
             block = block.copy()
             block.sum_duplicates()
             block.eliminate_zeros()  # what training counts as an entry is at least 1
     else:
         block = np.asarray(block)
-        _check_values(block.reshape(-1), where)
-        block = sp.csr_matrix(block.astype(np.float32, copy=False))
+        whole = quality.counts(block.reshape(-1), block[:_PROBE])
+        block = sp.csr_matrix(whole.reshape(block.shape).astype(np.float32, copy=False))
     return block
 
 
@@ -146,13 +86,16 @@ def read_counts(
     *,
     layer: str | None = None,
     genes: Any = None,
+    gene_symbols: str | None = None,
     size_factor_key: str | None = None,
     size_factor_scale: float | None = None,
+    say: bool = True,
     ranks: Ranks = ALONE,
 ) -> Counts:
     """Counts of the modelled genes and library sizes of all.
 
-    Sparse or dense, any dtype that holds whole numbers, in memory, backed or zarr; `adata` is never changed. An
+    Sparse or dense, any dtype that holds whole numbers or nearly so, in memory, backed or zarr; features that are no
+    genes by `adata.var["feature_types"]` take no part; `adata` is never changed. An
     in-memory float32 CSR of all genes is used as it is, without a copy; of a file, what would take more than a quarter
     of the free memory is kept in a temporary file.
 
@@ -161,13 +104,17 @@ def read_counts(
     adata
         Annotated counts, cells × genes.
     layer
-        The layer with the counts; `X` if None.
+        The layer with the counts; `X` if None or "X", those of `adata.raw` if "raw".
     genes
         Names, or a boolean column of `adata.var`; all genes if None.
+    gene_symbols
+        Column of `adata.var` with the names of genes, in place of its index.
     size_factor_key
         A numeric column of `adata.obs` used in place of the total count.
     size_factor_scale
         Counts per unit of size factor, as in the fit; by default such that library sizes keep their mean.
+    say
+        Whether to warn of values that are hardly counts and of features that are left out.
     ranks
         The processes that share the cells: the others' rows of the matrix stay empty and unread.
 
@@ -176,37 +123,15 @@ def read_counts(
     TypeError, ValueError
         One sentence on what is wrong with the argument or the values.
     """
-    adata = check_anndata(adata)
-    all_genes = unique_names(adata.var_names, "gene", "adata.var_names_make_unique()")
-    cells = unique_names(adata.obs_names, "cell", "adata.obs_names_make_unique()")
-    columns = _gene_columns(adata, genes, all_genes)
-    source, where = _source(adata, layer)
-    whole = isinstance(source, np.ndarray) or sp.issparse(source)
-    rows = ranks.rows(adata.n_obs)
-    if ranks.n > 1:
-        if whole and sp.issparse(source):
-            _check_structure(source, where)  # before rows are taken
-        probe = _block_to_csr(source[:_PROBE], where)
-        ranks.same(cells, all_genes, probe.data, probe.indices)
-    library, gathered = np.zeros(adata.n_obs), Gathered(len(all_genes) if columns is None else len(columns), ranks.here)
-    step = adata.n_obs if whole and sp.issparse(source) else _ROWS_AT_A_TIME
-    for start in range(rows.start, rows.stop, step):
-        stop = min(start + step, rows.stop)
-        if stop - start < adata.n_obs:
-            block = _block_to_csr(source[start:stop], where)
-        else:
-            block = _block_to_csr(source if whole else source[:], where)
-        library[start:stop] = np.asarray(block.sum(axis=1, dtype=np.float64)).ravel()
-        if columns is not None:
-            block = block[:, columns]
-            block.sort_indices()
-        gathered.add(block.astype(np.float32, copy=False))
-    matrix = sp.csr_matrix(gathered.matrix())
-    if ranks.n > 1:
-        matrix, library = among(matrix, rows, adata.n_obs), ranks.sum(library)
+    source, cells = find_counts(adata, layer, gene_symbols), read_cells(adata)
+    chosen = gene_columns(source, genes)
+    matrix, library, quality = _gather(source, chosen, cells, ranks)
     empty = int((library == 0).sum())
     if empty:
-        raise ValueError(f"{empty} of {adata.n_obs} cells have no counts; remove them before the fit.")
+        raise ValueError(f"{empty} of {len(cells)} cells have no counts; remove them before the fit.")
+    if say and ranks.rank == 0:
+        quality.say(library)
+        _say_others(source)
     if size_factor_key is not None:
         factor = read_values(adata, size_factor_key, "size_factor_key")
         if not isinstance(factor, np.ndarray) or not bool(np.all(np.isfinite(factor) & (factor > 0))):
@@ -215,6 +140,49 @@ def read_counts(
             )
         size_factor_scale = size_factor_scale or float(library.mean() / factor.mean())
         library = factor * size_factor_scale
-    kept = all_genes if columns is None else all_genes[columns]
-    closed = size_factor_key is None and len(kept) == len(all_genes)
+    kept = source.genes if chosen is None else source.genes[chosen]
+    closed = size_factor_key is None and len(kept) == len(source.genes)
     return Counts(matrix, cells, kept, library, closed, size_factor_scale)
+
+
+def _gather(
+    source: Source, chosen: np.ndarray | None, cells: np.ndarray, ranks: Ranks
+) -> tuple[sp.csr_matrix, np.ndarray, Quality]:
+    """Counts of the chosen genes, the library sizes of all cells, and what was seen of the values."""
+    stored, quality, n_cells = source.matrix, Quality(source.where), len(cells)
+    whole = isinstance(stored, np.ndarray) or sp.issparse(stored)
+    rows = ranks.rows(n_cells)
+    if ranks.n > 1:
+        if whole and sp.issparse(stored):
+            _check_structure(stored, source.where)  # before rows are taken
+        probe = _block_to_csr(stored[:_PROBE], Quality(source.where))
+        ranks.same(cells, source.genes, probe.data, probe.indices)
+    library, gathered = np.zeros(n_cells), Gathered(len(source.genes if chosen is None else chosen), ranks.here)
+    step = n_cells if whole and sp.issparse(stored) else _ROWS_AT_A_TIME
+    for start in range(rows.start, rows.stop, step):
+        stop = min(start + step, rows.stop)
+        if stop - start < n_cells:
+            block = _block_to_csr(stored[start:stop], quality)
+        else:
+            block = _block_to_csr(stored if whole else stored[:], quality)
+        if source.columns is not None:
+            block = block[:, source.columns]
+        library[start:stop] = np.asarray(block.sum(axis=1, dtype=np.float64)).ravel()
+        if chosen is not None:
+            block = block[:, chosen]
+        if source.columns is not None or chosen is not None:
+            block.sort_indices()
+        gathered.add(block.astype(np.float32, copy=False))
+    matrix = sp.csr_matrix(gathered.matrix())
+    if ranks.n > 1:
+        matrix, library = among(matrix, rows, n_cells), ranks.sum(library)
+    return matrix, library, quality
+
+
+def _say_others(source: Source) -> None:
+    if len(source.others):
+        kinds = ", ".join(f"{n:,} {kind!r}" for kind, n in source.others.value_counts().items())
+        checks.warn(
+            f"Left out are features that are no genes by adata.var['feature_types']: {kinds}. Library sizes are "
+            "those of the genes."
+        )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 
@@ -14,8 +13,10 @@ from .reader import Counts
 __all__ = ["thinned"]
 
 
-def thinned(adata: Any, counts: Counts, theta: np.ndarray, share: float, seed: int) -> tuple[AnnData, AnnData]:
-    """The counts of `adata` in two parts, cells without a count in one of them left out.
+def thinned(
+    obs: pd.DataFrame, var: pd.DataFrame, counts: Counts, theta: np.ndarray, share: float, seed: int
+) -> tuple[AnnData, AnnData]:
+    """Counts in two parts, cells without a count in one of them left out.
 
     Negative binomial counts of inverse dispersion `theta` (genes; infinite: Poisson) are split by a beta-binomial draw
     with parameters `share` theta and (1 - `share`) theta.
@@ -34,6 +35,5 @@ def thinned(adata: Any, counts: Counts, theta: np.ndarray, share: float, seed: i
         raise ValueError("No cell has counts in both parts; split more counts, or more evenly (`share`).")
     if not kept.all():
         checks.warn(f"{int((~kept).sum())} cells have no count in one of the parts, and are left out of both.")
-    obs, var = adata.obs[kept], adata.var
-    one, two = (AnnData(part[kept], obs=obs.copy(), var=var.copy()) for part in parts)
+    one, two = (AnnData(part[kept], obs=obs[kept].copy(), var=var.copy()) for part in parts)
     return one, two

@@ -9,7 +9,7 @@ from ..machine.arithmetic import exp_
 from ..machine.memory import AT_A_TIME
 from ..model.link import LOG_RHO_MAX, exp_and_sum, log_expression
 from ..model.network import LDVAE
-from .posterior import Cells
+from .cells import Cells
 
 __all__ = [
     "ExpectedExpression",

@@ -16,6 +16,7 @@ from ..counts.reader import Counts, read_counts
 from ..machine.device import pick_device
 from ..machine.memory import need_memory
 from ..machine.processes import Ranks, join
+from ..machine.signals import terminated_gently
 from ..machine.sparse import sums_of_rows
 from ..model.config import CHOICES, MOST, Config
 from ..model.schedule import Schedule, schedule_for, training_bytes
@@ -35,6 +36,7 @@ def fit_ldvae(
     adata: Any,
     *,
     genes: Any = None,
+    gene_symbols: str | None = None,
     batch_key: str | None = None,
     covariate_keys: Any = (),
     size_factor_key: str | None = None,
@@ -66,17 +68,23 @@ def fit_ldvae(
     ----------
     adata
         Raw counts, cells × genes, in `X` or in `layer`; sparse or dense, any dtype, in memory, or backed by
-        an .h5ad file or a zarr store. Not changed.
+        an .h5ad file or a zarr store. Not changed. Corrected counts with fractions (SoupX, CellBender, RSEM) are
+        rounded, with a message. Where `adata.var["feature_types"]` tells genes from other features (antibodies, peaks),
+        only genes take part.
     genes
         Genes to model: names, or a boolean column of `adata.var` such as "highly_variable". Library sizes come from all
         genes of the object.
+    gene_symbols
+        Column of `adata.var` with the names of genes, such as CELLxGENE's "feature_name", in place of the index: here,
+        in every table and picture, and in the cells that the fit is asked about. What has no symbol keeps its name,
+        symbols that are there twice get theirs appended.
     batch_key, covariate_keys
         Columns of `adata.obs` whose effect on each gene is taken out of the factors: a categorical batch, and any
         categorical or numeric covariates.
     size_factor_key
         Column of `adata.obs` with size factors to use in place of total counts.
     layer
-        Layer that holds the counts.
+        Layer that holds the counts: `X` if None or "X", those of `adata.raw` if "raw".
     n_latent
         Upper bound on the number of factors; those the data do not support are reported as inactive.
     n_hidden, n_layers, dropout_rate
@@ -125,13 +133,16 @@ def fit_ldvae(
     Svensson, Gayoso, Yosef & Pachter (2020), Interpretable factor models of single-cell RNA-seq via variational
     autoencoders. Bioinformatics 36(11).
     """
-    checkpoint, where = checks.optional(checks.path, "checkpoint", checkpoint), pick_device(device)
+    checkpoint, where = checks.optional(checks.new_file, "checkpoint", checkpoint), pick_device(device)
     ranks = join(where, checkpoint)
-    counts = read_counts(adata, layer=layer, genes=genes, size_factor_key=size_factor_key, ranks=ranks)
+    counts = read_counts(
+        adata, layer=layer, genes=genes, gene_symbols=gene_symbols, size_factor_key=size_factor_key, ranks=ranks
+    )
     config = _config(
         counts,
         read_covariates(adata, batch_key, covariate_keys),
         layer=layer,
+        gene_symbols=gene_symbols,
         batch_key=batch_key,
         size_factor_key=size_factor_key,
         dropout_rate=checks.number("dropout_rate", dropout_rate, 0, 1, high_open=True),
@@ -158,22 +169,23 @@ def fit_ldvae(
     batch = None if batch_key is None else read_labels(adata, batch_key, "batch_key")
     mean_expression, design_effect = _start(counts, config, batch, ranks)
     data = SparseCounts(counts.matrix, counts.lib_size, design, where, ranks)
-    trained = train(
-        config,
-        data,
-        schedule,
-        mean_expression=mean_expression,
-        design_effect=design_effect,
-        validation_size=held,
-        early_stopping=early_stopping,
-        seed=seed,
-        checkpoint=checkpoint,
-        progress=progress,
-    )
-    info = {"version": VERSION, "device": str(where), "seed": seed}
-    info |= {"stopped": trained.stopped, "best_epoch": trained.best_epoch}
-    info |= {"batch_size": schedule.batch_size, "max_epochs": schedule.max_epochs}
-    return _named(trained, counts, data, info, measure_factors, progress)
+    with terminated_gently() as termination:
+        trained = train(
+            config,
+            data,
+            schedule,
+            mean_expression=mean_expression,
+            design_effect=design_effect,
+            validation_size=held,
+            early_stopping=early_stopping,
+            seed=seed,
+            checkpoint=checkpoint,
+            progress=progress,
+        )
+        info = {"version": VERSION, "device": str(where), "seed": seed}
+        info |= {"stopped": trained.stopped, "best_epoch": trained.best_epoch}
+        info |= {"batch_size": schedule.batch_size, "max_epochs": schedule.max_epochs}
+        return _named(trained, counts, data, info, measure_factors and not termination.came, progress)
 
 
 def _config(

@@ -31,6 +31,7 @@ def from_latent(
     *,
     use_rep: str,
     genes: Any = None,
+    gene_symbols: str | None = None,
     batch_key: str | None = None,
     covariate_keys: Any = (),
     size_factor_key: str | None = None,
@@ -51,7 +52,7 @@ def from_latent(
         Annotated raw counts, with the embedding in `obsm`. Not changed.
     use_rep
         Key of `adata.obsm`: cells × dimensions.
-    genes, batch_key, covariate_keys, size_factor_key, layer, seed, progress
+    genes, gene_symbols, batch_key, covariate_keys, size_factor_key, layer, seed, progress
         As in `fit_ldvae`. An embedding without batches still needs `batch_key` for its counts.
 
     Returns
@@ -65,7 +66,7 @@ def from_latent(
         One sentence on the argument that is wrong.
     """
     refuse_surroundings()
-    counts = read_counts(adata, layer=layer, genes=genes, size_factor_key=size_factor_key)
+    counts = read_counts(adata, layer=layer, genes=genes, gene_symbols=gene_symbols, size_factor_key=size_factor_key)
     positions = read_positions(adata, use_rep, "use_rep")
     seed = checks.integer("seed", seed, 0, 2**32 - 1)
     config = Config(
@@ -76,6 +77,7 @@ def from_latent(
         loadings_prior="none",
         closed=counts.closed,
         layer=layer,
+        gene_symbols=gene_symbols,
         batch_key=batch_key,
         size_factor_key=size_factor_key,
         size_factor_scale=counts.size_factor_scale,

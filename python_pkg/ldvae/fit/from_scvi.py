@@ -17,8 +17,9 @@ from ..counts.reader import read_counts
 from ..model.config import LIKELIHOODS, Config
 from ..version import VERSION
 from . import scvi_weights
+from .cells import read_data
 from .factors import factors_of
-from .posterior import read_data, rebuild
+from .posterior import rebuild
 from .record import Fit
 
 __all__ = ["from_scvi"]

@@ -3,48 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
 
-from ..counts.design import design_matrix
-from ..counts.labels import Labels, read_labels, read_positions
 from ..counts.minibatches import SparseCounts
-from ..counts.reader import Counts, read_counts
+from ..counts.reader import Counts
 from ..machine.device import refuse_surroundings
 from ..model.link import log_expression
 from ..model.network import LDVAE
 from .record import Fit
 
 __all__ = [
-    "Cells",
+    "as_sparse",
     "design_offset",
     "encode",
     "factor_scores",
+    "latent_library",
     "latent_moments",
     "linear_map",
     "log_rho",
-    "read_beyond",
-    "read_data",
     "rebuild",
 ]
 
 _BLOCK = 1024  # cells decoded or encoded at a time
 _DRAWS = 64  # draws of the logistic normal for its moments
 _MAP_CELLS = 4000  # cells from which the linear map of a non-linear decoder is regressed
-
-
-@dataclass(frozen=True)
-class Cells:
-    """Counts, registered batch, covariates and the Gaussian posterior of some cells, rows aligned."""
-
-    counts: Counts
-    batch: Labels | None
-    design: np.ndarray
-    mean: np.ndarray
-    variance: np.ndarray
 
 
 def rebuild(fit: Fit) -> LDVAE:
@@ -67,55 +51,13 @@ def encode(model: LDVAE, counts: SparseCounts, block: int = _BLOCK) -> tuple[np.
 
 
 @torch.no_grad()
-def _latent_library(model: LDVAE, counts: SparseCounts) -> np.ndarray:
+def latent_library(model: LDVAE, counts: SparseCounts) -> np.ndarray:
+    """Library size of each cell by the encoder of a model of scvi-tools."""
     return torch.cat([model.latent_library(batch) for _, batch in counts.blocks(_BLOCK)]).double().numpy()
 
 
-def read_data(fit: Fit, adata: Any) -> Cells:
-    """Counts of a fit's genes in `adata`, aligned by name, with the posterior of each cell.
-
-    Training cells keep the posterior of the fit; others are encoded.
-    """
-    c = fit.config
-    counts = read_counts(
-        adata,
-        layer=c.layer,
-        genes=fit.genes.tolist(),
-        size_factor_key=c.size_factor_key,
-        size_factor_scale=c.size_factor_scale,
-    )
-    if c.closed:
-        # the fit's genes were the whole library; more genes in new data do not change what a count is a share of
-        library = np.asarray(counts.matrix.sum(axis=1, dtype=np.float64)).ravel()
-        counts = replace(counts, lib_size=np.maximum(library, 1.0), closed=True)
-    design = design_matrix(adata, c.covariates)
-    batch = None if c.batch is None else read_labels(adata, c.batch.key, "batch_key")
-    if c.lib_size == "latent":
-        counts = replace(counts, lib_size=_latent_library(rebuild(fit), _data(counts, design)))
-    known = len(counts.cells) == len(fit.cells) and bool(np.all(counts.cells == fit.cells))
-    if known and np.allclose(counts.lib_size, fit.lib_size):
-        return Cells(counts, batch, design, fit.latent_mean, fit.latent_variance)
-    if c.encoder == "given":
-        positions = read_positions(adata, c.use_rep, "use_rep")
-        if positions.shape[1] != c.n_latent:
-            raise ValueError(
-                f"adata.obsm[{c.use_rep!r}] must have the {c.n_latent} dimensions of the fit, not {positions.shape[1]}."
-            )
-        return Cells(counts, batch, design, positions, np.zeros_like(positions))
-    return Cells(counts, batch, design, *encode(rebuild(fit), _data(counts, design)))
-
-
-def read_beyond(fit: Fit, adata: Any, cells: Cells) -> Counts | None:
-    """Counts of the genes of `adata` that the fit has not modelled, with the libraries of `cells`; None without any."""
-    known = set(fit.genes.tolist())
-    names = [gene for gene in map(str, adata.var_names) if gene not in known]
-    if not names:
-        return None
-    counts = read_counts(adata, layer=fit.config.layer, genes=names)
-    return replace(counts, lib_size=cells.counts.lib_size, closed=False)
-
-
-def _data(counts: Counts, design: np.ndarray) -> SparseCounts:
+def as_sparse(counts: Counts, design: np.ndarray) -> SparseCounts:
+    """Counts as the model takes them."""
     return SparseCounts(counts.matrix, counts.lib_size, design, torch.device("cpu"))
 
 

@@ -13,8 +13,9 @@ from ..counts.labels import read_cells
 from ..machine.files import replacing
 from ..machine.memory import need_memory
 from ..tables import LEVEL, factor_names, table, wide
+from .cells import read_data
 from .expression import decoded_expression
-from .posterior import factor_scores, read_data, rebuild
+from .posterior import factor_scores, rebuild
 from .record import Fit, check_fit
 
 __all__ = [
@@ -45,7 +46,7 @@ def get_history(fit: Fit) -> pd.DataFrame:
     return table("history", check_fit(fit).history)
 
 
-def get_latent(fit: Fit, adata: Any = None, *, inactive: bool = False) -> pd.DataFrame:
+def get_latent(fit: Fit, adata: Any = None, *, inactive: bool = False, layer: str | None = None) -> pd.DataFrame:
     """Score of every cell on every active factor: `cell, Z_1, ...` (mean 0, variance 1 over the training cells).
 
     Parameters
@@ -53,14 +54,17 @@ def get_latent(fit: Fit, adata: Any = None, *, inactive: bool = False) -> pd.Dat
     fit
         The fit.
     adata
-        Cells to place; the training cells if None. Genes are aligned by name.
+        Cells to place; the training cells if None. Genes are aligned by name. Batches that the fit has not seen change
+        nothing; of genes that are missing a message says what the others tell.
     inactive
         Also the directions of the latent that are no factors (see `get_factors`).
+    layer
+        The layer of `adata` with the counts: "X" for `adata.X`, "raw" for `adata.raw`; where the fit took them if None.
     """
     fit = check_fit(fit)
     cells, mean, variance = fit.cells, fit.latent_mean, fit.latent_variance
     if adata is not None:
-        data = read_data(fit, adata)
+        data = read_data(fit, adata, layer)
         cells, mean, variance = data.counts.cells, data.mean, data.variance
     chosen, names = _factors(fit, inactive)
     return wide("cell", cells, names, factor_scores(fit, mean, variance, chosen))
@@ -189,7 +193,14 @@ def top_genes(loadings: pd.DataFrame, *, n: int = 10, gmt: str | os.PathLike[str
 
 
 def get_expression(
-    fit: Fit, adata: Any, *, genes: Any, n_samples: int = 25, library_size: float = 1e4, seed: int = 0
+    fit: Fit,
+    adata: Any,
+    *,
+    genes: Any,
+    layer: str | None = None,
+    n_samples: int = 25,
+    library_size: float = 1e4,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """Denoised expression of some genes in every cell, at the average batch.
 
@@ -200,7 +211,9 @@ def get_expression(
     adata
         Cells with counts of the fit's genes.
     genes
-        Names of genes.
+        Names of genes of the fit, also such as `adata` lacks.
+    layer
+        The layer of `adata` with the counts: "X" for `adata.X`, "raw" for `adata.raw`; where the fit took them if None.
     n_samples
         Draws from the posterior of each cell that are averaged.
     library_size
@@ -225,7 +238,7 @@ def get_expression(
     n_cells = len(read_cells(adata))
     size = float(_BYTES_PER_ROW) * n_cells * len(wanted)
     need_memory(f"{len(wanted):,} genes in {n_cells:,} cells", size, "name fewer `genes` or cells at a time")
-    cells = read_data(fit, adata)
+    cells = read_data(fit, adata, layer)
     values = decoded_expression(rebuild(fit), cells, known, n_samples, seed)
     names = cells.counts.cells
     return table(

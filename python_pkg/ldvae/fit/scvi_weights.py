@@ -13,7 +13,7 @@ from ..counts.design import Category, Covariate, Number, design_matrix
 from ..model.config import Config
 from ..model.link import log_expression
 from ..model.network import LDVAE
-from .posterior import Cells
+from .cells import Cells
 
 __all__ = ["covariates", "decoder", "encoder", "initial", "zero_logit"]
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import checks
 from ..counts.reader import read_counts
+from ..counts.source import find_counts
 from ..counts.thinning import thinned
 from .posterior import rebuild
 from .record import Fit, check_fit
@@ -64,9 +65,10 @@ def split_counts(
     if share == 1.0:
         raise ValueError("`share` must be below 1, or nothing is left for the second part.")
     seed = checks.integer("seed", seed, 0, 2**32 - 1)
-    counts = read_counts(adata, layer=layer)
-    theta = np.full(len(counts.genes), np.inf) if fit is None else _dispersion(check_fit(fit), counts.genes)
-    return thinned(adata, counts, theta, share, seed)
+    symbols = None if fit is None else check_fit(fit).config.gene_symbols
+    counts, source = read_counts(adata, layer=layer, gene_symbols=symbols), find_counts(adata, layer, symbols)
+    theta = np.full(len(counts.genes), np.inf) if fit is None else _dispersion(fit, counts.genes)
+    return thinned(adata.obs, source.var, counts, theta, share, seed)
 
 
 def _dispersion(fit: Fit, genes: np.ndarray) -> np.ndarray:

@@ -23,6 +23,7 @@ def add_ldvae(
     scores: pd.DataFrame | None = None,
     de: pd.DataFrame | None = None,
     groupby: str | None = None,
+    layer: str | None = None,
 ) -> Any:
     """A copy of `adata` with the fit where scanpy looks for it.
 
@@ -40,6 +41,8 @@ def add_ldvae(
         `sc.get.rank_genes_groups_df`.
     groupby
         The column of `adata.obs` whose groups `de` compares.
+    layer
+        The layer of `adata` with the counts: "X" for `adata.X`, "raw" for `adata.raw`; where the fit took them if None.
 
     Returns
     -------
@@ -56,7 +59,7 @@ def add_ldvae(
         raise ValueError("`groupby` names the groups that `de` compares, and `de` is None.")
     active = np.flatnonzero(fit.factors["active"])
     names = np.array(factor_names(fit.config.n_latent), dtype=object)[active]
-    latent = get_latent(fit, adata)
+    latent = get_latent(fit, adata, layer=layer)
     rows = None if scores is None else _rows_of(latent["cell"], scores)
     ranked = None if de is None else _rank_genes_groups(adata, fit, de, groupby)
     out = adata.to_memory(copy=True)  # what is backed or zarr has no copy of its own

@@ -44,6 +44,7 @@ class Config:
     loadings_prior: str = "ard"
     closed: bool = True
     layer: str | None = None
+    gene_symbols: str | None = None  # column of `var` with the names of genes
     batch_key: str | None = None
     size_factor_key: str | None = None
     size_factor_scale: float | None = None
@@ -78,7 +79,7 @@ class Config:
 
 def is_valid(c: Config) -> bool:
     """Whether these are settings that a fit can have (those of a file may be anything)."""
-    words = (c.layer, c.batch_key, c.size_factor_key, c.use_rep)
+    words = (c.layer, c.gene_symbols, c.batch_key, c.size_factor_key, c.use_rep)
     return (
         all(type(getattr(c, name)) is int and 1 <= getattr(c, name) <= most for name, most in _LARGEST.items())
         and all(getattr(c, name) in choices for name, choices in CHOICES.items())

@@ -10,7 +10,7 @@ from ..comparisons.means import Means
 from ..comparisons.samples import Adjust
 from ..counts.labels import Labels
 from ..counts.reader import Counts
-from ..fit.posterior import Cells
+from ..fit.cells import Cells
 from ..fit.record import Fit
 from ..stats.replicates import NotEnough, SampleDesign, compare_samples
 from ..stats.shrinkage import ash

@@ -12,9 +12,10 @@ import numpy as np
 
 from .. import checks
 from ..comparisons.batches import warn_populations_apart
+from ..comparisons.people import say_samples
 from ..comparisons.samples import read_adjust
 from ..counts.labels import Labels, read_labels, warn_unnamed
-from ..fit.posterior import Cells, read_beyond, read_data
+from ..fit.cells import Cells, read_beyond, read_data
 from ..fit.record import Fit, check_fit
 from .between import between_programs
 from .catalogue import catalogue
@@ -61,6 +62,7 @@ def find_programs(
     n_programs: Any,
     seed: Any,
     adjust: Any = None,
+    layer: Any = None,
 ) -> Found:
     """Check the arguments and find the programs; see `population_loadings` for their meaning."""
     fit = check_fit(fit)
@@ -73,13 +75,13 @@ def find_programs(
     if covariates is not None and kind != "between":
         raise ValueError("`adjust` needs kind='between': programs vary inside samples, where these covariates do not.")
     reference = _reference(labels, reference, kind)
-    cells = read_data(fit, adata)
-    beyond = read_beyond(fit, adata, cells) if kind == "between" else None
+    cells = read_data(fit, adata, layer)
+    beyond = read_beyond(cells, adata, layer) if kind == "between" else None
+    known, whole, fit = _LAST.get(fit), fit, cells.fit
     genes = fit.genes if beyond is None else np.concatenate([fit.genes, beyond.genes])
     key = _fingerprint(cells, labels, samples, (n_programs, seed))
-    known = _LAST.get(fit)
     if known is None or known[0] != key:
-        known = _LAST[fit] = (key, {})
+        known = _LAST[whole] = (key, {})
 
     def once(step: Any, against: list[str] | None, make: Callable[[], Any]) -> Any:
         name = (step, None if against is None else tuple(against))
@@ -87,7 +89,12 @@ def find_programs(
             known[1][name] = make()
         return known[1][name]
 
-    once("labels", None, lambda: warn_unnamed(labels))
+    def say() -> None:
+        warn_unnamed(labels)
+        if samples is not None:
+            say_samples(adata, samples, labels)
+
+    once("labels", None, say)
 
     def find() -> Found:
         if kind == "between":

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..fit.posterior import Cells, design_offset
+from ..fit.cells import Cells
+from ..fit.posterior import design_offset
 from ..model.network import LDVAE
 from .local import Local
 

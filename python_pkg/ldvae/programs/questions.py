@@ -26,6 +26,7 @@ def population_loadings(
     reference: Any = None,
     sample_key: str | None = None,
     adjust: Any = None,
+    layer: str | None = None,
     n_programs: int = 5,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -66,6 +67,8 @@ def population_loadings(
     adjust
         Columns of `adata.obs` that describe samples (sex, age, site), for "between" with `sample_key`: differences are
         those at their average.
+    layer
+        The layer of `adata` with the counts: "X" for `adata.X`, "raw" for `adata.raw`; where the fit took them if None.
     n_programs
         Most programs to look for in the counts of one population, one after the other; those of other populations are
         looked for besides.
@@ -90,7 +93,7 @@ def population_loadings(
     ----------
     Svensson et al. (2020), Bioinformatics 36(11), for the model; Stephens (2017), Biostatistics 18(2), for `lfsr`.
     """
-    found = find_programs(fit, adata, groupby, kind, reference, sample_key, n_programs, seed, adjust)
+    found = find_programs(fit, adata, groupby, kind, reference, sample_key, n_programs, seed, adjust, layer)
     return table("population_loadings", loading_columns(found))
 
 
@@ -103,6 +106,7 @@ def population_programs(
     reference: Any = None,
     sample_key: str | None = None,
     adjust: Any = None,
+    layer: str | None = None,
     n_programs: int = 5,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -113,7 +117,7 @@ def population_programs(
 
     Parameters
     ----------
-    fit, adata, groupby, kind, reference, sample_key, adjust, n_programs, seed
+    fit, adata, groupby, kind, reference, sample_key, adjust, layer, n_programs, seed
         As in `population_loadings`.
 
     Returns
@@ -138,7 +142,7 @@ def population_programs(
           Benjamini–Hochberg over the table;
         * `n_cells`; `n_genes` with lfsr below 0.05; `top_up`, `top_down`, the strongest of them.
     """
-    found = find_programs(fit, adata, groupby, kind, reference, sample_key, n_programs, seed, adjust)
+    found = find_programs(fit, adata, groupby, kind, reference, sample_key, n_programs, seed, adjust, layer)
     return table("population_programs", program_columns(found))
 
 
@@ -150,6 +154,7 @@ def get_program_scores(
     kind: str = "specific",
     reference: Any = None,
     sample_key: str | None = None,
+    layer: str | None = None,
     n_programs: int = 5,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -157,7 +162,7 @@ def get_program_scores(
 
     Parameters
     ----------
-    fit, adata, groupby, kind, reference, sample_key, n_programs, seed
+    fit, adata, groupby, kind, reference, sample_key, layer, n_programs, seed
         As in `population_loadings`; "deviation" has no activity of its own and is refused.
 
     Returns
@@ -171,8 +176,8 @@ def get_program_scores(
         raise ValueError(
             "`kind` must be 'between', 'within' or 'specific' for scores; deviations have no activity of their own."
         )
-    found = find_programs(fit, adata, groupby, kind, reference, sample_key, n_programs, seed)
-    names, values = activity_columns(found, fit)
+    found = find_programs(fit, adata, groupby, kind, reference, sample_key, n_programs, seed, layer=layer)
+    names, values = activity_columns(found)
     return wide("cell", found.cells.counts.cells, names, values)
 
 
@@ -182,6 +187,7 @@ def get_program_map(
     *,
     groupby: str,
     sample_key: str | None = None,
+    layer: str | None = None,
     n_programs: int = 5,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -189,7 +195,7 @@ def get_program_map(
 
     Parameters
     ----------
-    fit, adata, groupby, sample_key, n_programs, seed
+    fit, adata, groupby, sample_key, layer, n_programs, seed
         As in `population_loadings`.
 
     Returns
@@ -202,5 +208,5 @@ def get_program_map(
         called there (see `population_programs`, kind "within"); `n_genes` with lfsr below 0.05 there; `top_up`,
         `top_down`, the strongest of them.
     """
-    found = find_programs(fit, adata, groupby, "within", None, sample_key, n_programs, seed)
-    return table("program_map", map_columns(found, fit.genes))
+    found = find_programs(fit, adata, groupby, "within", None, sample_key, n_programs, seed, layer=layer)
+    return table("program_map", map_columns(found, found.cells.fit.genes))

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from ..counts.labels import Labels
-from ..fit.posterior import Cells, factor_scores, latent_moments, rebuild
-from ..fit.record import Fit
+from ..fit.cells import Cells
+from ..fit.posterior import factor_scores, latent_moments, rebuild
 from .activities import as_tensor
 from .find import Found
 from .population import offset_of
@@ -19,11 +19,11 @@ __all__ = ["activity_columns", "program_activity"]
 
 
 def program_activity(
-    setting: Setting, within: list[Program], program: Program, cells: Cells, labels: Labels, fit: Fit
+    setting: Setting, within: list[Program], program: Program, cells: Cells, labels: Labels
 ) -> np.ndarray:
     """Activity of one program in every labelled cell, in SDs of its own population (n_cells; NaN without a model)."""
     out = np.full(len(labels.codes), np.nan)
-    model = rebuild(fit)
+    model = rebuild(cells.fit)
     z, _ = latent_moments(model, cells.mean, cells.variance)
     for p in setting.populations:
         rows = labels.where(labels.levels.index(p.name))
@@ -39,21 +39,22 @@ def program_activity(
     return out
 
 
-def activity_columns(found: Found, fit: Fit) -> tuple[list[str], np.ndarray]:
+def activity_columns(found: Found) -> tuple[list[str], np.ndarray]:
     """Column names `<population>_<program>` and the activity of every called program in every cell."""
     called = [p for p, yes in zip(found.programs, found.called, strict=True) if yes]
     names = [f"{p.population}_{p.name}" for p in called]
     values = [
-        program_activity(found.setting, found.within, p, found.cells, found.labels, fit)
+        program_activity(found.setting, found.within, p, found.cells, found.labels)
         if found.setting
-        else _position(found, p, fit)
+        else _position(found, p)
         for p in called
     ]
     return names, np.stack(values, 1) if values else np.zeros((len(found.labels.codes), 0))
 
 
-def _position(found: Found, program: Program, fit: Fit) -> np.ndarray:
+def _position(found: Found, program: Program) -> np.ndarray:
     """Where a cell lies between the reference (0) and the population (1), along what sets the population apart."""
+    fit = found.cells.fit
     scores = factor_scores(fit, found.cells.mean, found.cells.variance)
     along = scores @ (fit.factors["loadings"].T @ program.loading[: len(fit.genes)])
     labels = found.labels

@@ -10,7 +10,8 @@ from tqdm import tqdm
 
 from ..checks import shown, warn
 from ..counts.labels import Labels
-from ..fit.posterior import Cells, latent_moments, rebuild
+from ..fit.cells import Cells
+from ..fit.posterior import latent_moments, rebuild
 from ..fit.record import Fit
 from .local import Local
 from .population import Population, offset_of

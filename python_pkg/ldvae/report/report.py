@@ -14,7 +14,7 @@ import pandas as pd
 
 from .. import checks
 from ..counts.labels import read_cells, read_labels, read_values
-from ..fit.posterior import read_data
+from ..fit.cells import read_data
 from ..fit.questions import get_history
 from ..fit.record import Fit, check_fit
 from ..machine.files import replacing
@@ -37,6 +37,7 @@ def write_report(
     key: str | None = None,
     sample_key: str | None = None,
     embedding: Any = None,
+    layer: str | None = None,
     n_genes: int = 10,
     seed: int = 0,
 ) -> None:
@@ -62,6 +63,8 @@ def write_report(
         Column of `adata.obs` with the biological samples (donors), which then are the unit of all comparisons.
     embedding
         Coordinates of the cells (cells × 2), such as a UMAP, to draw the activity of programs over.
+    layer
+        The layer of `adata` with the counts: "X" for `adata.X`, "raw" for `adata.raw`; where the fit took them if None.
     n_genes
         Genes to list of each population, factor and comparison.
     seed
@@ -77,12 +80,12 @@ def write_report(
         If the file cannot be written.
     """
     fit = check_fit(fit)
-    read_data(fit, adata)  # what is wrong with the cells is no lack of an answer
+    read_data(fit, adata, layer)  # what is wrong with the cells is no lack of an answer
     if sample_key is not None:
         read_labels(adata, sample_key, "sample_key")
     asked = Asked(
         fit, adata, groupby, read_labels(adata, groupby, "groupby"), key,
-        None if key is None else read_values(adata, key, "key"), sample_key, _coordinates(embedding, adata),
+        None if key is None else read_values(adata, key, "key"), sample_key, layer, _coordinates(embedding, adata),
         checks.integer("n_genes", n_genes, 1), checks.integer("seed", seed, 0, 2**32 - 1),
     )  # fmt: skip
     with replacing(path, "report") as file:
@@ -124,7 +127,7 @@ def _training(asked: Asked) -> Section:
 
 
 def _settings(asked: Asked, said: list[str]) -> Section:
-    given = {k: getattr(asked, k) for k in ("groupby", "key", "sample_key", "n_genes", "seed")}
+    given = {k: getattr(asked, k) for k in ("groupby", "key", "sample_key", "layer", "n_genes", "seed")}
     rows = [("report", k, v) for k, v in given.items()]
     rows += [("fit", k, v) for k, v in (asdict(asked.fit.config) | asked.fit.info).items()]
     installed = {"ldvae": VERSION, "Python": platform.python_version()} | {name: version(name) for name in _PACKAGES}

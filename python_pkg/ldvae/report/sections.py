@@ -47,6 +47,7 @@ class Asked:
     key: str | None
     values: Any
     sample_key: str | None
+    layer: str | None
     embedding: np.ndarray | None
     n_genes: int
     seed: int
@@ -54,18 +55,21 @@ class Asked:
     def programs(self, function: Callable[..., pd.DataFrame], kind: str) -> pd.DataFrame:
         """What a function on programs says of these populations."""
         return function(
-            self.fit, self.adata, groupby=self.groupby, kind=kind, sample_key=self.sample_key, seed=self.seed
-        )
+            self.fit, self.adata, groupby=self.groupby, kind=kind, sample_key=self.sample_key, layer=self.layer,
+            seed=self.seed,
+        )  # fmt: skip
 
     def changes(self, groupby: str, **more: Any) -> pd.DataFrame:
         """Differential expression."""
         return differential_expression(
-            self.fit, self.adata, groupby=groupby, sample_key=self.sample_key, seed=self.seed, **more
+            self.fit, self.adata, groupby=groupby, sample_key=self.sample_key, layer=self.layer, seed=self.seed, **more
         )
 
     def association(self, key: str, within: str | None = None) -> pd.DataFrame:
         """Which factors go with the levels of `key`."""
-        return associate_factors(self.fit, self.adata, key=key, sample_key=self.sample_key, within=within)
+        return associate_factors(
+            self.fit, self.adata, key=key, sample_key=self.sample_key, within=within, layer=self.layer
+        )
 
 
 def answers(asked: Asked) -> list[Section]:
@@ -172,7 +176,9 @@ def _named_programs(programs: pd.DataFrame) -> list[str]:
 
 
 def _map(asked: Asked) -> list[str]:
-    found = get_program_map(asked.fit, asked.adata, groupby=asked.groupby, sample_key=asked.sample_key, seed=asked.seed)
+    found = get_program_map(
+        asked.fit, asked.adata, groupby=asked.groupby, sample_key=asked.sample_key, layer=asked.layer, seed=asked.seed
+    )
     drawn = picture(plot_program_map(found), "Programs and the populations in which they vary, a dot each")
     return [drawn, table(found.loc[found["padj"] < LEVEL, _MAP])]
 
@@ -191,7 +197,9 @@ def _split(asked: Asked, de: pd.DataFrame, adata: Any, groupby: str) -> pd.DataF
     called = de.loc[de["is_de"], "group1"].unique()[:MAX_COMPARISONS].tolist()
     if not called:
         return None
-    return differential_contributions(asked.fit, adata, groupby=groupby, group1=called, sample_key=asked.sample_key)
+    return differential_contributions(
+        asked.fit, adata, groupby=groupby, group1=called, sample_key=asked.sample_key, layer=asked.layer
+    )
 
 
 def _volcanoes(de: pd.DataFrame, contributions: pd.DataFrame | None = None) -> str:
