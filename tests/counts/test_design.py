@@ -63,9 +63,11 @@ def test_design_errors():
 
 def test_new_cells_that_do_not_fit_the_design():
     covariates = read_covariates(annotated(batch=["b", "a"], age=[1.0, 2.0]), "batch", ["age"])
-    assert sentence(ValueError, design_matrix, annotated(batch=["b", "z"], age=[1.0, 2.0]), covariates) == (
-        "the column 'batch' has levels that the fit has not seen ('z'); known are 'a', 'b'."
-    )
+    with pytest.warns(
+        UserWarning, match=r"^'batch' has levels that the fit has not seen \('z'\): these cells are placed"
+    ):
+        found = design_matrix(annotated(batch=["b", "z"], age=[1.0, 2.0]), covariates)
+    assert found[:, :2].tolist() == [[-0.5, 0.5], [0.0, 0.0]]
     assert sentence(ValueError, design_matrix, annotated(batch=["b", None], age=[1.0, 2.0]), covariates) == (
         "1 cells have no value of 'batch'; fill it in or remove them."
     )

@@ -169,7 +169,7 @@ def test_every_setting_is_looked_at():
     assert set(asdict(Config(n_genes=1))) == {
         "n_genes", "n_latent", "n_hidden", "n_layers", "dropout_rate", "gene_likelihood", "latent_distribution",
         "decoder", "loadings_prior", "closed", "layer", "batch_key", "size_factor_key", "size_factor_scale",
-        "covariates", "encoder", "input_scale", "lib_size", "use_rep",
+        "covariates", "encoder", "input_scale", "lib_size", "use_rep", "gene_symbols", "layer_norm",
     }  # fmt: skip
     assert not is_valid(replace(Config(n_genes=1), size_factor_scale="x"))
 

@@ -48,7 +48,7 @@ CASES = {
 
 FITS = f"""
     convert, read = counts._block_to_csr, []
-    counts._block_to_csr = lambda block, where: read.append(block.shape[0]) or convert(block, where)
+    counts._block_to_csr = lambda block, quality: read.append(block.shape[0]) or convert(block, quality)
     for name, more in {CASES!r}.items():
         cells = anndata.read_h5ad(sys.argv[2], backed="r") if name in ("backed", "disk") else adata
         if name == "few cells":

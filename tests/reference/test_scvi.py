@@ -110,6 +110,14 @@ MODELS = {
         dict(n_layers=3, encode_covariates=True, deeply_inject_covariates=False, latent_distribution="ln"),
     ),
     "SCVI, no norm, nb": (NONLINEAR, COVARIATES, dict(use_batch_norm="none", gene_likelihood="nb")),
+    "SCVI, layer norm": (
+        NONLINEAR, COVARIATES, dict(use_layer_norm="both", use_batch_norm="none", encode_covariates=True, n_layers=2),
+    ),
+    "SCVI, layer norm of the encoder, latent library": (
+        NONLINEAR, COVARIATES, dict(use_layer_norm="encoder", use_observed_lib_size=False),
+    ),
+    "SCVI, a dispersion per batch": (NONLINEAR, BATCH, dict(dispersion="gene-batch")),
+    "SCANVI": (scvi.model.SCANVI, dict(labels_key="population", unlabeled_category="none", **BATCH), {}),
 }  # fmt: skip
 
 
@@ -253,8 +261,6 @@ REFUSED = {
         dict(batch_representation="embedding"),
     "log_variational=False, which ldvae does not have; train it with log_variational=True.":
         dict(log_variational=False),
-    "layers of kind LayerNorm, which ldvae does not have; train it with the default layers.":
-        dict(use_layer_norm="both"),
     "a variance of its own in the encoder, which ldvae does not have; train it with the default var_activation and "
     "var_eps.": dict(var_activation=torch.nn.functional.softplus),
 }  # fmt: skip
@@ -275,18 +281,44 @@ def test_size_factors_other_models_and_untrained_ones_are_refused(tmp_path):
         ValueError, match="was trained with a size_factor_key, which ldvae does not have; train it with"
     ):
         ldvae.from_scvi(model)
-    other = trained(scvi.model.SCANVI, adata, dict(labels_key="population", unlabeled_category="none"), max_epochs=1)
-    wanted = "`model` must be a trained scvi.model.LinearSCVI or scvi.model.SCVI, or the folder of a saved one, not a "
+    other = trained(scvi.model.AUTOZI, adata, max_epochs=1)
     with pytest.raises(TypeError) as caught:
         ldvae.from_scvi(other)
-    assert str(caught.value) == wanted + "SCANVI."
+    assert str(caught.value) == (
+        "`model` must be a trained scvi.model.LinearSCVI, scvi.model.SCVI or scvi.model.SCANVI, or the folder of a "
+        "saved one, not a AUTOZI."
+    )
     other.save(str(tmp_path / "other"), save_anndata=True)
-    with pytest.raises(TypeError, match=r"^`model` must be a saved LinearSCVI or SCVI, and .* holds a SCANVI\.$"):
+    with pytest.raises(
+        TypeError, match=r"^`model` must be a saved LinearSCVI, SCVI or SCANVI, and .* holds a AUTOZI\.$"
+    ):
         ldvae.from_scvi(tmp_path / "other")
     LINEAR.setup_anndata(adata)
     with pytest.raises(ValueError) as caught:
         ldvae.from_scvi(LINEAR(adata))
     assert str(caught.value) == "`model` must be trained: call its train() first."
+
+
+def test_models_after_surgery(tmp_path):
+    """A reference with labels, and a query of a batch that it has not seen (scArches)."""
+    reference = cells()
+    model = trained(
+        NONLINEAR, reference, BATCH, use_layer_norm="both", use_batch_norm="none", encode_covariates=True, n_layers=2
+    )
+    labelled = scvi.model.SCANVI.from_scvi_model(model, labels_key="population", unlabeled_category="none")
+    labelled.train(2, accelerator="cpu", enable_progress_bar=False)
+    query = cells(120)
+    query.obs_names, query.obs["lane"] = "q" + query.obs_names, 7
+    for kind, trained_on in ((NONLINEAR, model), (scvi.model.SCANVI, labelled)):
+        own = query.copy()
+        moved = kind.load_query_data(own, trained_on)
+        moved.train(2, accelerator="cpu", enable_progress_bar=False)
+        fit = ldvae.from_scvi(moved)
+        assert_equal(ours(fit, own), theirs(moved))
+        assert fit.config.batch.levels == ["1", "3", "5", "7"]
+        moved.save(str(tmp_path / kind.__name__))
+        again = ldvae.from_scvi(tmp_path / kind.__name__, own)
+        assert_equal(ours(again, own), theirs(moved))
 
 
 def test_the_guide_runs(tmp_path, monkeypatch):

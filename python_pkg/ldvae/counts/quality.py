@@ -18,7 +18,7 @@ _MIN_PROBED = 20  # values that a cell needs to be held against one unit
 _UNIT, _IN_UNITS = 1e-3, 0.98  # how close to multiples of the smallest, and what share of the values
 _LOGS = 15.0  # logarithms of counts per ten thousand are smaller
 _ALIKE, _MANY = 0.02, 50  # coefficient of variation of library sizes that no sequencer gives, in so many cells
-_FEW, _MORE, _DEEP = 12, 1.5, 1000  # largest count that is suspicious where the average is more, in such libraries
+_FEW, _MORE, _DEEP = 12, 1.5, 300  # largest count that is suspicious where the average is more, in such libraries
 
 
 class Quality:

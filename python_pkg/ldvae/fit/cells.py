@@ -10,7 +10,7 @@ import pandas as pd
 
 from .. import checks
 from ..counts.design import design_matrix
-from ..counts.labels import Labels, read_cells, read_labels, read_positions
+from ..counts.labels import Labels, check_anndata, read_cells, read_labels, read_positions
 from ..counts.reader import Counts, read_counts
 from ..counts.source import Source, find_counts, other_names
 from .library import known_cells, library_of
@@ -98,15 +98,12 @@ def read_beyond(cells: Cells, adata: Any, layer: str | None = None) -> Counts | 
 
 def _source(fit: Fit, adata: Any, layer: str | None) -> Source:
     c = fit.config
-    try:
-        return find_counts(adata, layer, c.gene_symbols)
-    except ValueError as error:
-        if layer is not None and layer == c.layer and "`layer` must be" in str(error):
-            raise ValueError(
-                f"The fit took its counts from the layer {c.layer!r}, and {str(error).partition(', not ')[0][2:]}: say "
-                "where they are with `layer` ('X' for adata.X)."
-            ) from None
-        raise
+    if layer is not None and layer == c.layer and layer not in (*check_anndata(adata).layers, "X", "raw"):
+        raise ValueError(
+            f"`layer`: the fit took its counts from the layer {layer!r}, which `adata` does not have; name the one "
+            "with the counts ('X' for adata.X)."
+        )
+    return find_counts(adata, layer, c.gene_symbols)
 
 
 def _present(fit: Fit, source: Source) -> list[str | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +25,7 @@ from .record import Fit
 
 __all__ = ["from_scvi"]
 
-_LAYERS = {"Linear", "BatchNorm1d", "ReLU", "Dropout", "Softmax"}
+_LAYERS = {"Linear", "BatchNorm1d", "LayerNorm", "ReLU", "Dropout", "Softmax", "Identity"}
 
 
 def from_scvi(model: Any, adata: Any = None, *, measure_factors: bool = True, seed: int = 0) -> Fit:
@@ -34,13 +35,14 @@ def from_scvi(model: Any, adata: Any = None, *, measure_factors: bool = True, se
     factors of its latent: which directions disjoint halves of the genes confirm in cells that taught nothing, which
     genes make each and how surely (see `get_factors`). Excess zeros of
     `gene_likelihood="zinb"`, which scvi-tools lets depend on the cell, become one probability per gene that keeps its
-    expected total count.
+    expected total count. A dispersion for each gene and batch becomes the gene's average one.
 
     Parameters
     ----------
     model
-        A trained `scvi.model.LinearSCVI` or `scvi.model.SCVI`, or the folder in which one was saved. Loading a folder
-        is scvi-tools' own `load`, which runs code from the file: only open what you trust.
+        A trained `scvi.model.LinearSCVI`, `scvi.model.SCVI` or `scvi.model.SCANVI`, also after surgery with
+        `load_query_data`, or the folder in which one was saved. Loading a folder is scvi-tools' own `load`, which runs
+        code from the file: only open what you trust.
     adata
         The cells it was trained on, with their counts; by default those that the model holds or that were saved with
         it. Not changed.
@@ -67,13 +69,13 @@ def from_scvi(model: Any, adata: Any = None, *, measure_factors: bool = True, se
         raise ImportError("from_scvi needs scvi-tools, which is not installed: pip install scvi-tools.") from None
     if adata is not None:
         read_cells(adata)  # before anything is loaded: is it an AnnData?
-    kinds = (scvi.model.LinearSCVI, scvi.model.SCVI)
+    kinds = (scvi.model.LinearSCVI, scvi.model.SCVI, scvi.model.SCANVI)
     if isinstance(model, str | os.PathLike):
         model = _load(Path(model), adata, {kind.__name__: kind for kind in kinds})
     if not isinstance(model, kinds):
         raise TypeError(
-            "`model` must be a trained scvi.model.LinearSCVI or scvi.model.SCVI, or the folder of a saved one, "
-            f"not a {type(model).__name__}."
+            "`model` must be a trained scvi.model.LinearSCVI, scvi.model.SCVI or scvi.model.SCANVI, or the folder of a "
+            f"saved one, not a {type(model).__name__}."
         )
     if not model.is_trained_:
         raise ValueError("`model` must be trained: call its train() first.")
@@ -90,6 +92,7 @@ def from_scvi(model: Any, adata: Any = None, *, measure_factors: bool = True, se
         adata,
         gene_likelihood=module.gene_likelihood,
         latent_distribution=module.latent_distribution,
+        layer_norm=_layer_norm(module),
         history=_history(model.history or {}),
         measure=checks.boolean("measure_factors", measure_factors),
         seed=checks.integer("seed", seed, 0, 2**32 - 1),
@@ -105,14 +108,21 @@ def _load(folder: Path, adata: Any, kinds: Mapping[str, Any]) -> Any:
     registry = next(iter(kinds.values())).load_registry(str(folder))
     name = registry["model_name"]
     if name not in kinds:
-        raise TypeError(f"`model` must be a saved LinearSCVI or SCVI, and {str(folder)!r} holds a {name}.")
+        raise TypeError(f"`model` must be a saved LinearSCVI, SCVI or SCANVI, and {str(folder)!r} holds a {name}.")
     if adata is not None:
-        # scvi-tools writes into the object that it loads with; two cells are enough to build the model
-        adata = adata[:2].to_memory() if adata.isbacked else adata[:2].copy()
+        # scvi-tools writes into the object that it loads with; two cells build the model, or one for each label
+        labels = registry["field_registries"].get("labels", {}).get("state_registry", {})
+        levels = labels.get("categorical_mapping", [0])
+        some = adata[: max(2, len(levels))]
+        adata = some.to_memory() if adata.isbacked else some.copy()
+        if labels.get("original_key") and name == "SCANVI":
+            adata.obs[labels["original_key"]] = np.resize(levels, adata.n_obs)
         genes = _genes(registry).tolist()
         read_counts(adata, genes=genes, layer=registry["setup_args"].get("layer"))  # are they there?
         adata = adata[:, genes].copy()
-    return kinds[name].load(str(folder), adata=adata, accelerator="cpu")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of these two cells
+        return kinds[name].load(str(folder), adata=adata, accelerator="cpu")
 
 
 def _genes(registry: Mapping[str, Any]) -> np.ndarray:
@@ -121,13 +131,14 @@ def _genes(registry: Mapping[str, Any]) -> np.ndarray:
 
 
 def _check_module(module: Any) -> None:
-    leaves = {type(m).__name__ for m in module.modules() if not list(m.children())}
     encoders = (module.z_encoder, module.l_encoder)
+    used = [m for part in (*encoders, module.decoder) for m in part.modules()]  # not what tells labels (SCANVI)
+    leaves = {type(m).__name__ for m in used if not list(m.children())}
     plain = all(e.var_activation is torch.exp and e.var_eps == 1e-4 for e in encoders)
     likelihood = module.gene_likelihood
     for wrong, found, remedy in [
         (module.use_size_factor_key, "a size_factor_key", "its own library sizes"),
-        (module.dispersion != "gene", f"dispersion={module.dispersion!r}", "dispersion='gene'"),
+        (module.dispersion not in ("gene", "gene-batch"), f"dispersion={module.dispersion!r}", "dispersion='gene'"),
         (likelihood not in LIKELIHOODS, f"gene_likelihood={likelihood!r}", "gene_likelihood='nb'"),
         (module.batch_representation != "one-hot", "an embedding of batches", "batch_representation='one-hot'"),
         (not module.log_variational, "log_variational=False", "log_variational=True"),
@@ -136,6 +147,13 @@ def _check_module(module: Any) -> None:
     ]:
         if wrong:
             raise ValueError(f"`model` was trained with {found}, which ldvae does not have; train it with {remedy}.")
+
+
+def _layer_norm(module: Any) -> str:
+    """In which parts hidden layers are normalised in each cell."""
+    parts = {"encoder": module.z_encoder, "decoder": module.decoder}
+    found = [name for name, part in parts.items() if any(type(m).__name__ == "LayerNorm" for m in part.modules())]
+    return "both" if len(found) == 2 else found[0] if found else "none"
 
 
 def _history(frames: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -160,6 +178,7 @@ def _fit(
     *,
     gene_likelihood: str,
     latent_distribution: str,
+    layer_norm: str,
     history: dict[str, np.ndarray],
     measure: bool,
     seed: int,
@@ -186,10 +205,11 @@ def _fit(
         covariates=covariates,
         encoder="scvi",
         lib_size="latent" if "library_log_means" in state else "observed",
+        layer_norm=layer_norm,
     )
     weights = scvi_weights.initial(config) | scvi_weights.encoder(state, config, design)
     weights |= scvi_weights.decoder(state, config, design, "scale")
-    weights["log_dispersion"] = state["px_r"]
+    weights["log_dispersion"] = scvi_weights.log_dispersion(state["px_r"], config)
     fit = Fit(
         config=config,
         genes=genes,

@@ -15,7 +15,7 @@ from ..model.link import log_expression
 from ..model.network import LDVAE
 from .cells import Cells
 
-__all__ = ["covariates", "decoder", "encoder", "initial", "zero_logit"]
+__all__ = ["covariates", "decoder", "encoder", "initial", "log_dispersion", "zero_logit"]
 
 _EPSILON = 1e-3  # of every batch norm, theirs and ours
 
@@ -110,6 +110,14 @@ def decoder(state: Mapping[str, np.ndarray], config: Config, design: _Design, he
     name = {"scale": "decoder.px_scale_decoder.0", "dropout": "decoder.px_dropout_decoder"}[head]
     layers = _layers(state, "decoder.px_decoder", config.n_latent, design)
     return {**_blocks("hidden", layers), "loadings": state[f"{name}.weight"], "intercept": state[f"{name}.bias"]}
+
+
+def log_dispersion(px_r: np.ndarray, config: Config) -> np.ndarray:
+    """Log inverse dispersion of each gene; of one per batch, the average of the dispersions by the batches' shares."""
+    if px_r.ndim == 1:
+        return px_r
+    share = np.ones(1) if config.batch is None else np.asarray(config.batch.share)
+    return np.asarray(-np.log(np.exp(-px_r) @ share))
 
 
 def _blocks(name: str, layers: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> dict[str, np.ndarray]:

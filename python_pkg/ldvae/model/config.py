@@ -22,6 +22,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "loadings_prior": ("ard", "none"),
     "encoder": ("ldvae", "relative", "scvi", "given"),
     "lib_size": ("observed", "latent"),
+    "layer_norm": ("none", "encoder", "decoder", "both"),
 }
 
 # The largest whole numbers that anybody would mean, and those that can be addressed.
@@ -53,6 +54,7 @@ class Config:
     input_scale: float = 1.0  # library size to which a "relative" encoder brings all cells
     use_rep: str | None = None  # where "given" positions are
     lib_size: str = "observed"  # "latent" there, if library sizes came from an encoder
+    layer_norm: str = "none"  # and which hidden layers were normalised in each cell
 
     @property
     def n_design(self) -> int:

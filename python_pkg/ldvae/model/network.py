@@ -111,10 +111,10 @@ class LDVAE(nn.Module):
             h = batch.log1p_times(self.input_weight)
         h = h + self.input_bias
         h = self.input_norm(h + batch.design @ self.input_design if scvi else h)
-        h = _dropout(torch.relu(h), rate, generator, batch)
+        h = _dropout(torch.relu(self._normed(h, "encoder")), rate, generator, batch)
         for block in self.encoder:
-            h = torch.relu(block(torch.cat([h, batch.design], -1) if scvi else h))
-            h = _dropout(h, rate, generator, batch)
+            h = block(torch.cat([h, batch.design], -1) if scvi else h)
+            h = _dropout(torch.relu(self._normed(h, "encoder")), rate, generator, batch)
         log_variance = self.log_variance(h)
         if scvi:
             return self.mean(h), (log_variance.exp() + _SCVI_VARIANCE).log()
@@ -123,7 +123,7 @@ class LDVAE(nn.Module):
     def latent_library(self, batch: Minibatch) -> torch.Tensor:
         """Posterior mean of a latent library size (n), which is log-normal."""
         h = batch.log1p_times(self.lib_size_weight) + batch.design @ self.lib_size_design + self.lib_size_bias
-        mean, log_variance = self.lib_size_head(torch.relu(h)).unbind(-1)
+        mean, log_variance = self.lib_size_head(torch.relu(self._normed(h, "encoder"))).unbind(-1)
         return (mean + 0.5 * (log_variance.exp() + _SCVI_VARIANCE)).exp()
 
     def latent(self, gaussian: torch.Tensor) -> torch.Tensor:
@@ -133,8 +133,12 @@ class LDVAE(nn.Module):
     def features(self, z: torch.Tensor, design: torch.Tensor) -> torch.Tensor:
         """What the loadings multiply: z itself, or the last hidden layer (n × width)."""
         for block in self.hidden:
-            z = torch.relu(block(torch.cat([z, design], -1)))
+            z = torch.relu(self._normed(block(torch.cat([z, design], -1)), "decoder"))
         return z
+
+    def _normed(self, h: torch.Tensor, part: str) -> torch.Tensor:
+        """Hidden units of each cell brought to mean 0 and variance 1, if that was done in this part of the model."""
+        return nn.functional.layer_norm(h, h.shape[-1:]) if self.config.layer_norm in (part, "both") else h
 
     def decode(self, z: torch.Tensor, design: torch.Tensor) -> torch.Tensor:
         """Logits of expression (n × genes)."""
