@@ -33,42 +33,45 @@ from ldvae.tables import COLUMNS
 
 # The same in R: a change here is a change for every user in both languages.
 SIGNATURES = {
-    "fit_ldvae": "(adata, *, genes=None, batch_key=None, covariate_keys=(), size_factor_key=None, layer=None, "
+    "fit_ldvae": "(adata, *, genes=None, gene_symbols=None, batch_key=None, covariate_keys=(), size_factor_key=None, "
+    "layer=None, "
     "n_latent=30, n_hidden=128, n_layers=1, dropout_rate=0.1, gene_likelihood='nb', latent_distribution='normal', "
     "decoder='linear', loadings_prior='ard', max_epochs=None, batch_size=None, learning_rate=0.01, "
     "validation_size=0.1, early_stopping=True, measure_factors=True, checkpoint=None, seed=0, device='auto', "
     "progress=True)",
     "get_history": "(fit)",
-    "get_latent": "(fit, adata=None, *, inactive=False)",
+    "get_latent": "(fit, adata=None, *, inactive=False, layer=None)",
     "get_loadings": "(fit, *, inactive=False)",
     "get_loadings_uncertainty": "(fit)",
     "get_factors": "(fit)",
     "population_loadings": "(fit, adata, *, groupby, kind='specific', reference=None, sample_key=None, adjust=None, "
-    "n_programs=5, seed=0)",
+    "layer=None, n_programs=5, seed=0)",
     "population_programs": "(fit, adata, *, groupby, kind='specific', reference=None, sample_key=None, adjust=None, "
+    "layer=None, n_programs=5, seed=0)",
+    "get_program_scores": "(fit, adata, *, groupby, kind='specific', reference=None, sample_key=None, layer=None, "
     "n_programs=5, seed=0)",
-    "get_program_scores": "(fit, adata, *, groupby, kind='specific', reference=None, sample_key=None, n_programs=5, "
-    "seed=0)",
-    "get_program_map": "(fit, adata, *, groupby, sample_key=None, n_programs=5, seed=0)",
+    "get_program_map": "(fit, adata, *, groupby, sample_key=None, layer=None, n_programs=5, seed=0)",
     "differential_expression": "(fit, adata, *, groupby=None, group1=None, group2=None, cells1=None, cells2=None, "
-    "estimand='mean', sample_key=None, within=None, adjust=None, genes='all', delta=0.25, "
+    "estimand='mean', sample_key=None, within=None, adjust=None, genes='all', layer=None, delta=0.25, "
     "batch_correction=True, fdr_target=0.05, n_samples=5000, seed=0)",
     "differential_response": "(fit, adata, *, groupby, within, sample_key, group1=None, group2=None, reference=None, "
-    "adjust=None, genes='all', delta=0.25, batch_correction=True, fdr_target=0.05, seed=0)",
-    "differential_contributions": "(fit, adata, *, groupby, group1, group2=None, sample_key=None)",
+    "adjust=None, genes='all', layer=None, delta=0.25, batch_correction=True, fdr_target=0.05, seed=0)",
+    "differential_contributions": "(fit, adata, *, groupby, group1, group2=None, sample_key=None, layer=None)",
     "plot_differential_expression": "(de, *, group1=None, group2=None, n_labels=10, contributions=None, ax=None, "
     "figsize=None)",
-    "associate_factors": "(fit, adata, *, key, sample_key=None, within=None, adjust=None)",
-    "get_expression": "(fit, adata, *, genes, n_samples=25, library_size=10000.0, seed=0)",
+    "associate_factors": "(fit, adata, *, key, sample_key=None, within=None, adjust=None, layer=None)",
+    "get_expression": "(fit, adata, *, genes, layer=None, n_samples=25, library_size=10000.0, seed=0)",
     "top_genes": "(loadings, *, n=10, gmt=None)",
     "save_fit": "(fit, path)",
     "load_fit": "(path)",
-    "add_ldvae": "(adata, fit, *, scores=None, de=None, groupby=None)",
+    "add_ldvae": "(adata, fit, *, scores=None, de=None, groupby=None, layer=None)",
     "from_scvi": "(model, adata=None, *, measure_factors=True, seed=0)",
-    "from_latent": "(adata, *, use_rep, genes=None, batch_key=None, covariate_keys=(), size_factor_key=None, "
+    "from_latent": "(adata, *, use_rep, genes=None, gene_symbols=None, batch_key=None, covariate_keys=(), "
+    "size_factor_key=None, "
     "layer=None, seed=0, progress=True)",
     "split_counts": "(adata, *, layer=None, share=0.5, fit=None, seed=0)",
-    "write_report": "(fit, adata, *, groupby, path, key=None, sample_key=None, embedding=None, n_genes=10, seed=0)",
+    "write_report": "(fit, adata, *, groupby, path, key=None, sample_key=None, embedding=None, layer=None, n_genes=10, "
+    "seed=0)",
 }  # fmt: skip
 PLOTS = {
     "plot_history", "plot_loadings", "plot_programs", "plot_program_map", "plot_differential_expression",

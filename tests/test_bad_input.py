@@ -51,7 +51,7 @@ def calls(adata, fit, tmp_path_factory):
     placed = adata.copy()
     placed.obsm["X_place"] = np.random.default_rng(0).normal(size=(adata.n_obs, 2))
     found = {
-        "fit_ldvae": dict(adata=adata, **QUICK),
+        "fit_ldvae": dict(adata=adata, batch_key="batch", **QUICK),
         "from_latent": dict(adata=placed, use_rep="X_place", progress=False),
         "get_history": dict(fit=fit),
         "get_latent": dict(fit=fit, adata=adata),
@@ -116,6 +116,12 @@ def refused(calls, name, error, phrase, **changed):
 NAN, INF, HUGE = float("nan"), float("inf"), 10**30
 EMPTY = pd.DataFrame()
 V, T, E = ValueError, TypeError, OSError
+
+WITH_LAYER = [
+    "get_latent", "get_expression", "add_ldvae", "population_loadings", "population_programs", "get_program_scores",
+    "get_program_map", "differential_expression", "differential_response", "differential_contributions",
+    "associate_factors", "write_report",
+]  # fmt: skip
 
 # function, argument, error, and wrong values with what the sentence says of them
 ARGUMENTS = [
@@ -205,7 +211,8 @@ ARGUMENTS = [
      (np.array([1, 2]), "not array([1, 2])")]),
     ("differential_expression", "groupby", V, [("cluster", "not 'cluster'")]),
     ("differential_expression", "group1", V, [("P9", "not 'P9'"), ([], "none is named")]),
-    ("differential_expression", "group1", T, [(0, "not 0"), ([0], "0 is a int")]),
+    ("differential_expression", "group1", T, [(0.5, "not 0.5"), ([None], "NoneType")]),
+    ("differential_expression", "group1", V, [(0, "not '0'"), ([True], "not 'True'")]),
     ("differential_expression", "group2", V, [("P9", "not 'P9'"), ("P0", "both name 'P0'"),
      (["P0", "P1"], "one level"), ("pairwise", "two levels in `group1`")]),
     ("differential_expression", "cells1", V, [(["C0"], "cannot be combined")]),
@@ -232,6 +239,8 @@ ARGUMENTS = [
     ("differential_response", "batch_correction", T, [(0, "not 0")]),
     ("differential_response", "fdr_target", V, [(2, "not 2")]),
     ("differential_response", "seed", V, [(-1, "not -1")]),
+    *((name, "layer", V, [("counts", "has none, not 'counts'"), (1, "not 1")]) for name in WITH_LAYER),
+    ("fit_ldvae", "gene_symbols", V, [("symbol", "it has none), not 'symbol'"), (1, "not 1")]),
     ("split_counts", "layer", V, [("counts", "has none, not 'counts'")]),
     ("split_counts", "share", V, [(0, "not 0"), (1, "below 1"), (NAN, "not nan")]),
     ("split_counts", "seed", T, [("a", "'a' is a str")]),
@@ -318,6 +327,8 @@ def test_cells_that_cannot_be_compared(calls):
         (V, "more than once", dict(cells1=["C0", "C0"])),
         (V, "must not overlap", dict(cells1=["C0"], cells2=["C0"])),
         (T, "0 is a int", dict(cells1=[0, 1, 2])),
+        (V, "(name 'cluster' is not defined)", dict(cells1="cluster == 1")),
+        (V, "no cell meets", dict(cells1="population == 'P9'")),
         (T, "not 1", dict(cells1=1)),
         (T, "NoneType", dict(cells1=[None])),
     ]:
@@ -334,9 +345,11 @@ QUESTIONS = COUNTING[1:]
 # what is wrong with the object, who is asked, the error, what the sentence says
 OBJECTS = {
     "negative": (put(-1.0), COUNTING, V, "has the value -1;"),
-    "NaN": (put(NAN), COUNTING, V, "has the value nan;"),
+    "NaN": (put(NAN), COUNTING, V, "has missing values (nan), as anndata.concat(join='outer') leaves"),
     "infinite": (put(INF), COUNTING, V, "has the value inf;"),
-    "fraction": (put(0.5), COUNTING, V, "has the value 0.5;"),
+    "normalised": (with_counts(lambda x: x / x.sum(1, keepdims=True)), COUNTING, V, "divided by one number in each"),
+    "genes in rows": (lambda a: ad.AnnData(a.X, a.obs.set_index([[f"ENSG{i:011d}" for i in range(200)]]), a.var),
+                      COUNTING, V, "seems to be genes × cells"),
     "log-normalised": (with_counts(np.log1p), COUNTING, V, "must hold raw counts"),
     "huge": (put(1e30), COUNTING, V, "at most 16,777,216, but has the value 1e+30"),
     "object dtype": (with_counts(lambda x: x.astype(object)), COUNTING, T, "must hold numbers, not object"),
@@ -355,8 +368,8 @@ OBJECTS = {
     "no genes": (lambda a: a[:, :0].copy(), COUNTING, V, "has 200 and 0"),
     "one cell": (lambda a: a[:1].copy(), ["fit_ldvae", *GROUPING], V, ""),
     "two cells": (lambda a: a[:2].copy(), ["fit_ldvae", *GROUPING], V, ""),
-    "missing genes": (lambda a: a[:, 10:].copy(), QUESTIONS, V,
-                      "10 of 40 genes are not in `adata`: 'G0', 'G1', 'G2', 'G3', 'G4' and 5 more"),
+    "missing genes": (lambda a: a[:, 38:].copy(), QUESTIONS, V,
+                      "38 of 40 genes of the fit are not in `adata` ('G0', 'G1', 'G2' and 35 more); the others hold"),
     "repeated genes": (repeated("var_names"), COUNTING, V, "repeated gene names ('same')"),
     "repeated cells": (repeated("obs_names"), COUNTING, V, "repeated cell names ('same')"),
     "no X": (without_x, COUNTING, V, ""),
@@ -379,8 +392,10 @@ OBJECTS = {
     "complex numbers": (labelled("population", lambda n: np.arange(n) * 1j), ["associate_factors"], T, "real numbers"),
     "numbers that do not vary": (labelled("population", lambda n: 1.5), ["associate_factors"], V,
      "which 'population' does not"),
-    "a batch not seen": (labelled("batch", lambda n: "B9"), QUESTIONS, V,
-                         "has levels that the fit has not seen ('B9')"),
+    "a batch that is a number": (labelled("batch", lambda n: np.linspace(0, 1, n)), ["fit_ldvae"], V,
+                                 "holds numbers with fractions"),
+    "a batch per cell": (labelled("batch", lambda n: [f"b{i}" for i in range(n)]), ["fit_ldvae"], V,
+                         "200 levels for 200 cells"),
     "batches missing": (labelled("batch", lambda n: pd.Categorical([None, "B0"] * (n // 2))), QUESTIONS, V,
                         "100 cells have no value of 'batch'"),
     "no batch": (lambda a: ad.AnnData(a.X, obs=a.obs.drop(columns="batch"), var=a.var), QUESTIONS, V,
@@ -401,7 +416,16 @@ def test_covariates_must_have_a_value_in_every_cell(calls, adata, column):
     refused(calls, "fit_ldvae", V, "100 cells have no value of 'extra'", adata=changed, covariate_keys="extra")
 
 
-SHARED = ("genes", "batch_key", "covariate_keys", "size_factor_key", "layer", "seed", "progress")  # with fit_ldvae
+SHARED = (
+    "genes",
+    "gene_symbols",
+    "batch_key",
+    "covariate_keys",
+    "size_factor_key",
+    "layer",
+    "seed",
+    "progress",
+)  # with fit_ldvae
 
 
 def test_there_are_enough_cases():

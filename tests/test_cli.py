@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 
 import ldvae
-from ldvae import cli
+from ldvae import cli, running
+from ldvae.commands import COMMANDS, EXAMPLES
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1] / "python_pkg"), "OMP_NUM_THREADS": "1"}
 BY = {"groupby": "population"}
@@ -131,7 +132,7 @@ def test_names_may_come_from_a_file(fit, simulated):
     same("table.csv", ldvae.get_expression(fit, simulated, genes=["G3", "G1"], n_samples=2))
 
 
-CELLS = "`adata` must be an .h5ad file or a .zarr folder"
+CELLS = "`adata` must be an .h5ad file, a .zarr folder or an .h5 file of 10x Genomics"
 
 
 def test_cells_may_be_a_zarr_folder():
@@ -157,9 +158,9 @@ def test_zarr_without_zarr(monkeypatch, capsys):
 
 
 def test_a_report(monkeypatch):
-    asked, parser = {}, cli._parser()
-    monkeypatch.setattr(cli, "_parser", lambda: parser)
-    monkeypatch.setitem(cli.COMMANDS, "report", lambda fit, adata, **given: asked.update(given))
+    asked, parser = {}, running.parser_of("report")
+    monkeypatch.setattr(running, "parser_of", lambda command: parser)
+    monkeypatch.setattr(running, "function_of", lambda command: lambda fit, adata, **given: asked.update(given))
     line = "report fit.ldvae cells.h5ad --groupby population --embedding X_umap -o report.html"
     assert run(*line.split()) == 0
     assert asked.pop("embedding").shape == (600, 2)
@@ -206,9 +207,9 @@ def test_interrupted(monkeypatch, capsys):
     def interrupt(fit):
         raise KeyboardInterrupt
 
-    parser = cli._parser()
-    monkeypatch.setattr(cli, "_parser", lambda: parser)
-    monkeypatch.setitem(cli.COMMANDS, "factors", interrupt)
+    parser = running.parser_of("factors")
+    monkeypatch.setattr(running, "parser_of", lambda command: parser)
+    monkeypatch.setattr(running, "function_of", lambda command: interrupt)
     assert run("factors", "fit.ldvae") == 130
     assert capsys.readouterr().err == "ldvae: interrupted\n"
 
@@ -223,14 +224,14 @@ def test_a_warning_is_a_note(capsys):
     assert "ldvae: note: Populations with fewer than 5 cells are left out: 'c'.\n" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", cli.COMMANDS)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_teaches(capsys, command):
     with pytest.raises(SystemExit) as ended:
         run(command, "--help")
     text = capsys.readouterr().out
     assert ended.value.code == 0 and f"  ldvae {command} " in text and "130 interrupted" in text
     words = " ".join(text.split())
-    for name, parameter in inspect.signature(cli.COMMANDS[command]).parameters.items():
+    for name, parameter in inspect.signature(running.function_of(command)).parameters.items():
         typed = name if name in ("fit", "adata") else f"--{name.replace('_', '-')}"
         assert typed in words or name == "path"
         if isinstance(parameter.default, int | float | str):
@@ -238,15 +239,29 @@ def test_help_teaches(capsys, command):
     assert "As in" not in text and "`" not in text.partition("examples:")[0]
 
 
-@pytest.mark.parametrize("command", cli._EXAMPLES)
+@pytest.mark.parametrize("command", EXAMPLES)
 def test_examples_are_valid(command):
     import shlex
 
     Path("genes.txt").write_text("G1\n")
-    for line in cli._EXAMPLES[command]:
+    for line in EXAMPLES[command]:
         words = shlex.split(line, comments=True)
         assert words[0] == "ldvae" and (not command or words[1] == command)
-        cli._parser().parse_args(words[1:])
+        running.parser_of(words[1]).parse_args(words[2:])
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_list_of_commands_says_what_functions_say(command):
+    assert COMMANDS[command][1] == running._description(running.function_of(command))[0]
+
+
+def test_help_and_version_import_nothing_heavy():
+    for word in ("--help", "--version"):
+        code = f"import sys; sys.argv = ['ldvae', '{word}']; from ldvae.cli import main\n"
+        code += "try: main()\nexcept SystemExit: "
+        code += "print(sorted({'torch', 'numpy', 'pandas', 'anndata', 'scipy'} & set(sys.modules)))"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT)
+        assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_as_a_process():

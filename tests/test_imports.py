@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "python_pkg" / "ldvae"
 
 # From left to right: what stands in one line knows nothing of its neighbours.
 FLOW = [
-    {"checks", "version", "tables"},
+    {"checks", "version", "tables", "commands"},
     {"machine", "stats", "plots"},
     {"counts"},
     {"model"},
@@ -22,8 +22,8 @@ FLOW = [
     {"programs"},
     {"report"},
     {"api"},
-    {"cli", "bridge"},
-    {"commands"},
+    {"bridge", "running"},
+    {"cli"},
     {"__main__", "__init__"},
 ]
 PLACE = {wing: i for i, line in enumerate(FLOW) for wing in line}

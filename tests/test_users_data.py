@@ -87,7 +87,7 @@ def test_rounded_normalised_values_are_said_to_be_no_counts(cells):
     for x, why in (
         (np.rint(divided(cells).toarray()), "all cells have about"),
         (cells.X.toarray() * 3, "the smallest above zero is 3"),
-        (np.rint(divided(cells).log1p().toarray()), "none is above"),
+        (np.rint(divided(cells).log1p().toarray()), "the smallest above zero"),
     ):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")

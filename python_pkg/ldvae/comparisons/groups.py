@@ -121,7 +121,9 @@ def _numbers(adata: Any, groupby: Any, sample_key: Any) -> tuple[Labels, np.ndar
 
 def as_levels(value: Any) -> Any:
     """Levels as users write them: also the numbers and truth values that a column holds."""
-    if isinstance(value, np.ndarray | list | tuple):
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
         return [as_levels(v) for v in value]
     return str(value) if isinstance(value, bool | int | np.bool_ | np.integer) else value
 

@@ -35,15 +35,14 @@ def read_file(path: str) -> anndata.AnnData:
     ImportError
         If reading it needs a package.
     """
-    file = Path(path)
-    if not file.exists():
-        raise ValueError(f"{_WANTED}, and there is none at {path!r}.")
-    plain = path.removesuffix(".gz").lower()
+    file, plain = Path(path), path.removesuffix(".gz").lower()
     what = next((text for ending, text in _CONVERT.items() if plain.endswith(ending)), None)
     if file.is_dir() and any((file / name).exists() for name in ("matrix.mtx", "matrix.mtx.gz")):
         what = _FOLDER
     if what is not None:
         raise ValueError(f"{_WANTED}, and {path!r} is {what.format(path)}.")
+    if not file.exists():
+        raise ValueError(f"{_WANTED}, and there is none at {path!r}.")
     try:
         if file.is_dir():
             return anndata.read_zarr(path)

@@ -67,15 +67,16 @@ def find_counts(adata: Any, layer: str | None = None, gene_symbols: str | None =
 
 
 def _stored(adata: AnnData, layer: Any) -> tuple[Any, str, pd.DataFrame]:
-    if layer is None or (layer == "X" and "X" not in adata.layers):
+    named = isinstance(layer, str)
+    if layer is None or (named and layer == "X" and "X" not in adata.layers):
         if adata.X is None:
             raise ValueError(
                 f"`adata.X` is empty; name the layer that holds the counts with `layer`{_elsewhere(adata)}."
             )
         return adata.X, "adata.X", adata.var
-    if isinstance(layer, str) and layer in adata.layers:
+    if named and layer in adata.layers:
         return adata.layers[layer], f"adata.layers[{layer!r}]", adata.var
-    if layer == "raw" and adata.raw is not None:
+    if named and layer == "raw" and adata.raw is not None:
         return adata.raw.X, "adata.raw.X", adata.raw.var
     there = f"has {checks.shown(adata.layers)}" if len(adata.layers) else "has none"
     raise ValueError(f"`layer` must be a layer of `adata`, which {there}, not {brief(layer)}{_elsewhere(adata)}.")

@@ -98,7 +98,7 @@ def read_beyond(cells: Cells, adata: Any, layer: str | None = None) -> Counts | 
 
 def _source(fit: Fit, adata: Any, layer: str | None) -> Source:
     c = fit.config
-    if layer is not None and layer == c.layer and layer not in (*check_anndata(adata).layers, "X", "raw"):
+    if isinstance(layer, str) and layer == c.layer and layer not in (*check_anndata(adata).layers, "X", "raw"):
         raise ValueError(
             f"`layer`: the fit took its counts from the layer {layer!r}, which `adata` does not have; name the one "
             "with the counts ('X' for adata.X)."

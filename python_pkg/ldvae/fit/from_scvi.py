@@ -178,10 +178,10 @@ def _fit(
     *,
     gene_likelihood: str,
     latent_distribution: str,
-    layer_norm: str,
     history: dict[str, np.ndarray],
     measure: bool,
     seed: int,
+    layer_norm: str = "none",
 ) -> Fit:
     """The fit, from the parameters of a module of scvi-tools and what it registered of its data."""
     setup, fields = registry["setup_args"], registry["field_registries"]
