@@ -24,6 +24,7 @@ import choices
 import expression
 import factors
 import heldout
+import new_data
 import nulls
 import pandas as pd
 import peers
@@ -72,6 +73,8 @@ def tasks(quick: bool, data: Path | None, scvi: bool) -> list[Task]:
         out += [("catalogue", programs.permuted, (data, name, s, "scanpy", 2)) for name in sets[:3] for s in (6, 7)]
         out += [("catalogue", programs.permuted, (data, "pbmc3k", 8, "all"))]
         out += [("studies", studies.nested, (data, key)) for key in ("condition", "sample")]
+        out += [("new data", new_data.batches, (data, n, b)) for n, left in new_data.LEFT_OUT.items() for b in left]
+        out += [("new data", new_data.genes, (data, name)) for name in new_data.LEFT_OUT]
         out += [("studies", studies.few_cells, (data, name)) for name in ("CD14+ Mono", "B")]
     out += [("studies", studies.batches, (s,)) for s in range(301, 311)]
     out += [("studies", studies.clusters, (s,)) for s in range(301, 311)]

@@ -170,6 +170,8 @@ def _argument(name: str, value: Any) -> Any:
         return ()
     if name not in _LEVELS or isinstance(value, str):
         return value
+    if isinstance(value, bool | np.bool_):
+        return str(value).upper()  # as R calls them
     if isinstance(value, list | tuple | np.ndarray):
         return [_argument(name, v) for v in value]
     return f"{value:g}" if isinstance(value, float | int) and not isinstance(value, bool) else value
@@ -220,8 +222,23 @@ def _progress(shown: bool) -> Iterator[None]:
 
 # From the words of Python to those of R, in this order.
 _WORDS = [
-    (r"`adata\.(X|layers\['[^']*'\])`", "the counts of `x`"),
+    (r"`adata\.(X|raw\.X|layers\['[^']*'\])`", "the counts of `x`"),
     (r"if the counts are in a layer, name it with `layer`", "if the counts are in another assay, name it with `assay`"),
+    (r"name the layer with the raw counts", "name the assay with the raw counts"),
+    (r"; what adata\.raw holds is layer='raw'| \(layer='raw' if adata\.raw has it\)", ""),
+    (r"missing values \(nan\), as anndata\.concat.*", "missing values (NA)."),
+    (
+        r"the counts of `x` seems to be genes × cells: its rows are called (.*), its columns (.*); give `adata\.T`, "
+        r"cells × genes\.",
+        r"`x` seems to be cells x genes: its columns are called \1, its rows \2; give t(x), genes x cells.",
+    ),
+    (
+        r"`(cells\d)` must be cells \(a mask or names\) or a condition .*, and (.*) is neither \(.*\)\.",
+        r"`\1` must be TRUE and FALSE, numbers or names of cells, and \2 is none.",
+    ),
+    (r"give gene_symbols='([^']+)'", r"give gene_symbols = '\1'"),
+    (r"set adata\.var_names", "set rownames(x)"),
+    (r"adata\.var\['([^']+)'\]", r"the column '\1' of the gene data"),
     (r"adata\.(var|obs)_names_make_unique\(\)", "make.unique()"),
     (r"a boolean column", "a logical column"),
     (r"a column of adata\.obs\b", "a column of the cell data"),

@@ -25,7 +25,8 @@ input_for <- function(arguments, fit) {
     arguments$x, arguments$cell_data,
     assay = arguments$assay,
     keys = keys[!duplicated(keys)],
-    genes = if (is.null(fit)) arguments$genes,
+    genes = if (is.null(fit) && is.character(arguments$genes) && length(arguments$genes) == 1L) arguments$genes,
+    symbols = c(arguments$gene_symbols, fit$settings$gene_symbols)[1],
     hint = c(fit$settings$assay, fit$settings$layer)[1], # taken if `x` has it
     reduction = c(arguments$use_rep, fit$settings$use_rep)[1]
   )

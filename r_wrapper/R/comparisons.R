@@ -23,7 +23,8 @@
 #'   associate_factors(fit, sce, key = "treatment", sample_key = "sample")
 #' }
 #' @export
-associate_factors <- function(fit, x, key, sample_key = NULL, within = NULL, adjust = NULL, cell_data = NULL) {
+associate_factors <- function(fit, x, key, sample_key = NULL, within = NULL, adjust = NULL, assay = NULL,
+                              cell_data = NULL) {
   ask("associate_factors", as.list(environment()))
 }
 
@@ -94,8 +95,8 @@ associate_factors <- function(fit, x, key, sample_key = NULL, within = NULL, adj
 #' @export
 differential_expression <- function(fit, x, groupby = NULL, group1 = NULL, group2 = NULL, cells1 = NULL,
                                     cells2 = NULL, estimand = "mean", sample_key = NULL, within = NULL, adjust = NULL,
-                                    genes = "all", delta = 0.25, batch_correction = TRUE, fdr_target = 0.05,
-                                    n_samples = 5000, seed = 0, cell_data = NULL) {
+                                    genes = "all", assay = NULL, delta = 0.25, batch_correction = TRUE,
+                                    fdr_target = 0.05, n_samples = 5000, seed = 0, cell_data = NULL) {
   ask("differential_expression", as.list(environment()))
 }
 
@@ -127,7 +128,7 @@ differential_expression <- function(fit, x, groupby = NULL, group1 = NULL, group
 #' }
 #' @export
 differential_response <- function(fit, x, groupby, within, sample_key, group1 = NULL, group2 = NULL, reference = NULL,
-                                  adjust = NULL, genes = "all", delta = 0.25, batch_correction = TRUE,
+                                  adjust = NULL, genes = "all", assay = NULL, delta = 0.25, batch_correction = TRUE,
                                   fdr_target = 0.05, seed = 0, cell_data = NULL) {
   ask("differential_response", as.list(environment()))
 }
@@ -155,6 +156,7 @@ differential_response <- function(fit, x, groupby, within, sample_key, group1 = 
 #'   head(differential_contributions(fit, sce, groupby = "population", group1 = "P0"))
 #' }
 #' @export
-differential_contributions <- function(fit, x, groupby, group1, group2 = NULL, sample_key = NULL, cell_data = NULL) {
+differential_contributions <- function(fit, x, groupby, group1, group2 = NULL, sample_key = NULL, assay = NULL,
+                                       cell_data = NULL) {
   ask("differential_contributions", as.list(environment()))
 }

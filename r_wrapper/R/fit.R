@@ -83,9 +83,10 @@ factor_names <- function(fit) paste0("Z_", seq_len(ncol(fit$factors$loadings)))
 #'
 #' @inheritParams population_loadings
 #' @param x Cells to encode, as in [fit_ldvae()]; for `get_latent()` the training cells if `NULL`. Genes are aligned by
-#'   name.
+#'   name. Batches that the fit has not seen change nothing; of genes that are missing a warning says what the others
+#'   tell.
 #' @param inactive Also the directions of the latent that are no factors (see [get_factors()]).
-#' @param genes Names of genes.
+#' @param genes Names of genes of the fit, also such as `x` lacks.
 #' @param n_samples Draws from the posterior of each cell that are averaged.
 #' @param library_size Expression is per this many counts.
 #' @param seed Of the draws.
@@ -100,13 +101,14 @@ factor_names <- function(fit) paste0("Z_", seq_len(ncol(fit$factors$loadings)))
 #'   head(get_expression(fit, sce, genes = c("G1", "G2")))
 #' }
 #' @export
-get_latent <- function(fit, x = NULL, inactive = FALSE, cell_data = NULL) {
+get_latent <- function(fit, x = NULL, inactive = FALSE, assay = NULL, cell_data = NULL) {
   ask("get_latent", as.list(environment()))
 }
 
 #' @rdname get_latent
 #' @export
-get_expression <- function(fit, x, genes, n_samples = 25, library_size = 1e4, seed = 0, cell_data = NULL) {
+get_expression <- function(fit, x, genes, assay = NULL, n_samples = 25, library_size = 1e4, seed = 0,
+                           cell_data = NULL) {
   ask("get_expression", as.list(environment()))
 }
 

@@ -1,7 +1,7 @@
 # Objects in: counts, names and cell data of a SingleCellExperiment, a Seurat object or a matrix.
 
 # What the engine takes: counts (genes x cells), names, and only those columns of cell data that the question needs.
-read_input <- function(x, cell_data, assay, keys, genes = NULL, hint = NULL, reduction = NULL) {
+read_input <- function(x, cell_data, assay, keys, genes = NULL, symbols = NULL, hint = NULL, reduction = NULL) {
   counts <- counts_of(x, assay, hint)
   if (!all(dim(counts))) {
     stop(sprintf("`x` must have cells and genes, but has %d and %d.", ncol(counts), nrow(counts)), call. = FALSE)
@@ -15,7 +15,7 @@ read_input <- function(x, cell_data, assay, keys, genes = NULL, hint = NULL, red
     genes = rownames(counts),
     cells = colnames(counts),
     cell_data = stats::setNames(columns, keys),
-    gene_data = gene_column(x, genes),
+    gene_data = gene_columns(feature_data(x, assay), genes, symbols),
     positions = positions_of(x, reduction),
     assay = assay
   )
@@ -139,7 +139,7 @@ cell_column <- function(key, argument, data, x) {
          call. = FALSE)
   }
   left_out <- sum(is.na(value))
-  if (left_out && argument %in% c("groupby", "key", "within", "sample_key")) {
+  if (left_out && argument %in% c("groupby", "key", "within")) { # of samples the engine says so
     message(sprintf("%d of %d cells have no '%s' and take no part.", left_out, length(value), key))
   }
   if (is.numeric(value) && !is.factor(value)) return(list(values = array(as.double(value))))
@@ -149,11 +149,33 @@ cell_column <- function(key, argument, data, x) {
   list(codes = array(codes), levels = as.list(levels(value)))
 }
 
-# Genes may be named by a logical column of the gene data.
-gene_column <- function(x, genes) {
-  if (!is.character(genes) || length(genes) != 1L) return(list())
-  data <- if (is_se(x)) SummarizedExperiment::rowData(x) else list()
-  if (genes %in% names(data)) stats::setNames(list(array(data[[genes]])), genes) else list()
+# What is known about the genes of `x`.
+feature_data <- function(x, assay) {
+  if (is_se(x)) return(as.list(SummarizedExperiment::rowData(x)))
+  if (!inherits(x, "Seurat")) return(list())
+  as.list(x[[if (is.null(assay)) SeuratObject::DefaultAssay(x) else assay]][[]])
+}
+
+# The columns of gene data that the engine asks for: which genes are meant, their symbols, and what is no gene.
+gene_columns <- function(data, genes, symbols) {
+  if (!is.null(symbols) && !isTRUE(symbols %in% names(data))) {
+    there <- if (length(data)) paste0(" (", shown(names(data), 8L), ")") else ", which has none"
+    stop("`gene_symbols` must name a column of the gene data of `x`", there, ", not ", described(symbols), ".",
+         call. = FALSE)
+  }
+  kinds <- data[[c(intersect(c("feature_types", "Type"), names(data)), "none")[1]]]
+  columns <- list()
+  if ("Gene Expression" %in% kinds) columns$feature_types <- array(as.character(kinds))
+  for (name in intersect(c(genes, symbols), names(data))) {
+    value <- data[[name]]
+    if (is.logical(value) && anyNA(value)) {
+      warning(sprintf("%d genes have no value of '%s' and are not modelled.", sum(is.na(value)), name), call. = FALSE)
+      value[is.na(value)] <- FALSE
+    }
+    if (is.factor(value) || is.character(value)) value <- ifelse(is.na(value), "", as.character(value))
+    columns[[name]] <- array(value)
+  }
+  columns
 }
 
 # A reduction of `x` by its name, if it is there: the engine says so if it needs it.

@@ -6,6 +6,7 @@
 #' @inheritParams get_factors
 #' @param scores A table of [get_program_scores()] for the cells of `x`: its columns become cell data, ready for
 #'   `scater::plotReducedDim(colour_by = )` or `FeaturePlot(features = )`.
+#' @param assay As in [population_loadings()].
 #' @return A changed copy of `x`. A SingleCellExperiment has `reducedDim(x, "LDVAE")`, a LinearEmbeddingMatrix: the
 #'   scores of the active factors (`sampleFactors`), their loadings in log2 units per standard deviation
 #'   (`featureLoadings`) and what [get_factors()] says of them (`factorData`). A Seurat object has the reduction
@@ -20,7 +21,7 @@
 #'   SingleCellExperiment::reducedDim(sce, "LDVAE")
 #' }
 #' @export
-add_ldvae <- function(x, fit, scores = NULL) {
+add_ldvae <- function(x, fit, scores = NULL, assay = NULL) {
   check_given(as.list(environment()))
   if (!methods::is(x, "SingleCellExperiment") && !inherits(x, "Seurat")) {
     stop("`x` must be a SingleCellExperiment or a Seurat object, not ", described(x), ".", call. = FALSE)
@@ -28,13 +29,25 @@ add_ldvae <- function(x, fit, scores = NULL) {
   factors <- get_factors(fit)
   factors <- factors[factors$active, ]
   if (!nrow(factors)) stop("`fit` has no active factor, so there is nothing to add.", call. = FALSE)
-  latent <- get_latent(fit, x)
+  latent <- get_latent(fit, x, assay = assay)
   embedding <- as.matrix(latent[factors$factor])
   rownames(embedding) <- latent$cell
   loadings <- as.matrix(get_loadings(fit)[factors$factor])
-  rownames(loadings) <- fit$genes
+  rownames(loadings) <- names_of_genes(x, fit)
   if (!is.null(scores)) x <- add_scores(x, scores)
   if (is_se(x)) add_to_sce(x, embedding, loadings, factors) else add_to_seurat(x, embedding, loadings, fit)
+}
+
+# What the genes of a fit are called in `x`: their rows, where the fit has them by symbol or with underscores.
+names_of_genes <- function(x, fit) {
+  there <- rownames(x)
+  symbols <- fit$settings$gene_symbols
+  if (!is.null(symbols) && !is.null(column <- feature_data(x, NULL)[[symbols]])) {
+    found <- there[match(fit$genes, as.character(column))]
+  } else {
+    found <- ifelse(fit$genes %in% there, fit$genes, gsub("_", "-", fit$genes, fixed = TRUE))
+  }
+  ifelse(is.na(found), fit$genes, found)
 }
 
 add_scores <- function(x, scores) {
@@ -101,7 +114,8 @@ add_to_seurat <- function(x, embedding, loadings, fit) {
 split_counts <- function(x, assay = NULL, share = 0.5, fit = NULL, seed = 0) {
   check_given(as.list(environment()))
   if (!is.null(fit)) fit <- check_fit(fit)
-  input <- read_input(x, NULL, assay = assay, keys = character(), hint = c(fit$settings$assay, fit$settings$layer)[1])
+  input <- read_input(x, NULL, assay = assay, keys = character(), hint = c(fit$settings$assay, fit$settings$layer)[1],
+                      symbols = fit$settings$gene_symbols)
   parts <- split_by_engine(plain_arguments(list(share = share, seed = seed)), fit, input)
   kept <- as.vector(parts$kept)
   lapply(parts[c("first", "second")], function(counts) {

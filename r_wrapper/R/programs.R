@@ -29,6 +29,7 @@
 #'   taken out of the programs within populations, and are the error of `"between"`.
 #' @param adjust Columns of cell data that describe samples (sex, age, site), for `"between"` with `sample_key`:
 #'   differences are those at their average.
+#' @param assay Assay with the raw counts; by default that of the fit, if `x` has it, as in [fit_ldvae()].
 #' @param n_programs Most programs to look for in the counts of one population, one after the other; those of other
 #'   populations are looked for besides.
 #' @param seed Of the halves of cells, folds of genes and, in populations of more than 3,000 cells, the subsample.
@@ -71,26 +72,27 @@
 #' }
 #' @export
 population_loadings <- function(fit, x, groupby, kind = "specific", reference = NULL, sample_key = NULL,
-                                adjust = NULL, n_programs = 5, seed = 0, cell_data = NULL) {
+                                adjust = NULL, assay = NULL, n_programs = 5, seed = 0, cell_data = NULL) {
   ask("population_loadings", as.list(environment()))
 }
 
 #' @rdname population_loadings
 #' @export
 population_programs <- function(fit, x, groupby, kind = "specific", reference = NULL, sample_key = NULL,
-                                adjust = NULL, n_programs = 5, seed = 0, cell_data = NULL) {
+                                adjust = NULL, assay = NULL, n_programs = 5, seed = 0, cell_data = NULL) {
   ask("population_programs", as.list(environment()))
 }
 
 #' @rdname population_loadings
 #' @export
 get_program_scores <- function(fit, x, groupby, kind = "specific", reference = NULL, sample_key = NULL,
-                               n_programs = 5, seed = 0, cell_data = NULL) {
+                               assay = NULL, n_programs = 5, seed = 0, cell_data = NULL) {
   ask("get_program_scores", as.list(environment()))
 }
 
 #' @rdname population_loadings
 #' @export
-get_program_map <- function(fit, x, groupby, sample_key = NULL, n_programs = 5, seed = 0, cell_data = NULL) {
+get_program_map <- function(fit, x, groupby, sample_key = NULL, assay = NULL, n_programs = 5, seed = 0,
+                            cell_data = NULL) {
   ask("get_program_map", as.list(environment()))
 }

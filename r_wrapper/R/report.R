@@ -22,8 +22,8 @@
 #'   try(write_report(fit, sce, groupby = "population", path = tempfile(fileext = ".html"))) # matplotlib may be missing
 #' }
 #' @export
-write_report <- function(fit, x, groupby, path, key = NULL, sample_key = NULL, embedding = NULL, n_genes = 10, seed = 0,
-                         cell_data = NULL) {
+write_report <- function(fit, x, groupby, path, key = NULL, sample_key = NULL, embedding = NULL, assay = NULL,
+                         n_genes = 10, seed = 0, cell_data = NULL) {
   ask("write_report", as.list(environment()))
   invisible()
 }

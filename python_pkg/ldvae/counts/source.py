@@ -14,7 +14,7 @@ from .. import checks
 from ..checks import brief
 from .labels import check_anndata, unique_names
 
-__all__ = ["Source", "find_counts", "gene_columns", "other_names", "unique_symbols"]
+__all__ = ["Source", "find_counts", "gene_columns", "gene_names", "other_names", "unique_symbols"]
 
 _OF_GENES = ("gene expression", "gex", "rna", "gene")  # as 10x, and those who merge its files, call what is no antibody
 _BARCODE = re.compile(r"(?:.*[_:#-])?[ACGT]{12,}(?:[-_.].*)?")
@@ -57,7 +57,7 @@ def find_counts(adata: Any, layer: str | None = None, gene_symbols: str | None =
     """
     adata = check_anndata(adata)
     matrix, where, var = _stored(adata, layer)
-    genes = _names(var, gene_symbols)
+    genes = gene_names(var, gene_symbols)
     _check_orientation(adata.obs_names, var.index, where)
     own, kinds = _of_genes(var)
     others = pd.Series(kinds[~own], index=genes[~own], dtype=object)
@@ -87,7 +87,7 @@ def _elsewhere(adata: AnnData) -> str:
     return "" if adata.raw is None else "; what adata.raw holds is layer='raw'"
 
 
-def _names(var: pd.DataFrame, gene_symbols: Any) -> np.ndarray:
+def gene_names(var: pd.DataFrame, gene_symbols: Any) -> np.ndarray:
     """Names of the features: the index, or symbols, made unique by the index where they are not."""
     index = unique_names(var.index, "gene", "adata.var_names_make_unique()")
     if gene_symbols is None:

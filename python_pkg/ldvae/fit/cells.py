@@ -12,13 +12,13 @@ from .. import checks
 from ..counts.design import design_matrix
 from ..counts.labels import Labels, check_anndata, read_cells, read_labels, read_positions
 from ..counts.reader import Counts, read_counts
-from ..counts.source import Source, find_counts, other_names
+from ..counts.source import Source, find_counts, gene_names, other_names
 from .library import known_cells, library_of
 from .posterior import as_sparse, encode, latent_library, rebuild
 from .record import Fit
 from .reduced import informed, reduced
 
-__all__ = ["Cells", "read_beyond", "read_data"]
+__all__ = ["Cells", "names_in_fit", "read_beyond", "read_data"]
 
 _LEAST = 0.3  # of what the genes of a fit tell about its factors: with less, positions say little (validity: new data)
 
@@ -121,6 +121,14 @@ def _present(fit: Fit, source: Source) -> list[str | None]:
     if matched:
         checks.warn(f"{matched:,} genes are matched by names in which '_' is '-', as Seurat writes them.")
     return found
+
+
+def names_in_fit(fit: Fit, var: pd.DataFrame) -> np.ndarray:
+    """What the fit calls the features of an object: symbols where it has these, underscores where Seurat has dashes."""
+    names = gene_names(var, fit.config.gene_symbols)
+    known = set(fit.genes.tolist())
+    dashed = {gene.replace("_", "-"): gene for gene in fit.genes.tolist()}
+    return np.array([name if name in known else dashed.get(name, name) for name in names.tolist()], dtype=object)
 
 
 def _without(fit: Fit, there: np.ndarray, source: Source) -> Fit:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from ..checks import warn
 from ..counts.reader import Counts
 from ..model.link import log_expression
 from .posterior import rebuild
@@ -58,11 +59,14 @@ def library_of(fit: Fit, counts: Counts, of_fit: np.ndarray, there: np.ndarray) 
         modelled = np.asarray(counts.matrix.sum(axis=1), dtype=np.float64).ravel()
         now, then = float(np.median(modelled / counts.lib_size)), of_training[:, there].sum(1)
         if now > min(_MORE * then.max(), _ONE):
-            raise ValueError(
+            seems = (
                 f"`adata` seems to be cut to some genes: those of the fit have {now:.0%} of its counts, and "
                 f"{np.median(then):.0%} of those in the fit. Library sizes are over all genes: give the object "
                 "before it was cut (layer='raw' if adata.raw has it), or fit with `size_factor_key`."
             )
+            if now > min((1 + then.max()) / 2, _ONE):
+                raise ValueError(seems)
+            warn(seems)
         return np.asarray(counts.lib_size / (1 - of_training[:, ~there].sum(1).mean()))
     return counts.lib_size
 

@@ -10,6 +10,7 @@ import pandas as pd
 from .. import checks
 from ..counts.labels import read_cells, read_labels
 from ..tables import factor_names
+from .cells import names_in_fit
 from .questions import get_latent
 from .record import Fit, check_fit
 
@@ -59,11 +60,11 @@ def add_ldvae(
         raise ValueError("`groupby` names the groups that `de` compares, and `de` is None.")
     active = np.flatnonzero(fit.factors["active"])
     names = np.array(factor_names(fit.config.n_latent), dtype=object)[active]
-    latent = get_latent(fit, adata, layer=layer)
+    latent, known = get_latent(fit, adata, layer=layer), pd.Index(fit.genes)
+    position = known.get_indexer(pd.Index(names_in_fit(fit, adata.var)))
     rows = None if scores is None else _rows_of(latent["cell"], scores)
     ranked = None if de is None else _rank_genes_groups(adata, fit, de, groupby)
     out = adata.to_memory(copy=True)  # what is backed or zarr has no copy of its own
-    position = pd.Index(fit.genes).get_indexer(out.var_names.astype(str))
     loadings = np.where((position >= 0)[:, None], fit.factors["loadings"][position][:, active], np.nan)
     out.obsm["X_ldvae"] = latent[names.tolist()].to_numpy()
     if scores is not None:
