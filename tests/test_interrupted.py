@@ -43,6 +43,13 @@ def test_ctrl_c_gives_the_best_state_so_far(tmp_path):
     assert said == ["interrupted True True True", "interrupted True True"]
 
 
+def test_sigterm_gives_the_best_state_so_far_too(tmp_path):
+    """As Slurm ends a job: no time is spent on measuring, and the script goes on to save."""
+    script = CTRL_C.replace("os.kill(os.getpid(), signal.SIGINT)", "os.kill(os.getpid(), signal.SIGTERM)")
+    said = child(script + "    print(fit.measured)\n", tmp_path / "state").stdout.splitlines()
+    assert said == ["interrupted True True True", "interrupted True True", "False"]
+
+
 def test_a_killed_process_continues_to_the_same_result(tmp_path):
     assert json.loads(child(KILLED_FITS, tmp_path / "state", 3, 60).stdout)["killed"] == 3
 

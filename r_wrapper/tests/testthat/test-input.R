@@ -128,10 +128,10 @@ test_that("objects that are not what they should be get one sentence", {
   nameless <- sce
   colnames(nameless) <- NULL
   expect_identical(error_of(quick_fit(nameless)), "`x` has no names of cells; set colnames(x).")
-  half <- sce
-  SummarizedExperiment::assay(half, "counts")[1, 1] <- 0.5
-  expect_identical(error_of(quick_fit(half)), paste(
-    "the counts of `x` must hold raw counts (whole numbers, zero or more), but has the value 0.5;",
+  negative <- sce
+  SummarizedExperiment::assay(negative, "counts")[1, 1] <- -0.5
+  expect_identical(error_of(quick_fit(negative)), paste(
+    "the counts of `x` must hold raw counts (whole numbers, zero or more), but has the value -0.5;",
     "if the counts are in another assay, name it with `assay`."
   ))
   expect_identical(error_of(quick_fit(sce, batch_key = "lane")), paste(

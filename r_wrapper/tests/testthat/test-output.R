@@ -27,7 +27,7 @@ test_that("what cannot be added is refused", {
                    "`scores` must be the table that get_program_scores returns.")
   expect_identical(error_of(add_ldvae(sce, fitted(), scores = data.frame(cell = "C1", a = 1))),
                    "`scores` lacks 399 of the 400 cells of `x`.")
-  expect_match(error_of(add_ldvae(sce[1:100, ], fitted())), "^20 of 120 genes are not in `x`: 'G100'")
+  expect_match(error_of(add_ldvae(sce[1:2, ], fitted())), "^118 of 120 genes of the fit are not in `x`")
 })
 
 test_that("simulated counts carry their truth", {
