@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from typing import Any
 
@@ -64,7 +65,8 @@ def _same_but_for_group(pairs: np.ndarray, sample: Labels, groups: Labels) -> li
     known = defaultdict(list)
     for s, g in pairs:
         name, group = sample.levels[s], groups.levels[g]
-        if group in name and name != group:
-            known[name.replace(group, "", 1).strip(" _-.:|/")].append((name, g))
+        rest, n = re.subn(rf"(?<![^\W_]){re.escape(group)}(?![^\W_])", "", name, count=1)
+        if n:
+            known[rest.strip(" _-.:|/")].append((name, g))
     found = [names for rest, names in known.items() if rest and len({g for _, g in names}) > 1]
     return [name for names in found for name, _ in names] if len(found) > 1 else []

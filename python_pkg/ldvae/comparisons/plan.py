@@ -137,7 +137,7 @@ def plan_comparisons(
     for argument, labels in (("sample_key", sample), ("within", stratum)):
         if labels is not None and groupby is not None and labels.key == groups.key:
             raise ValueError(f"`{argument}` and `groupby` must be different columns, and both are {groups.key!r}.")
-    if sample is not None:
+    if sample is not None and numbers is None:
         say_samples(adata, sample, groups)
     if groupby is not None and numbers is None and any(len(pair[3]) > 1 or group1 is None for pair in pairs):
         warn_unnamed(groups)

@@ -14,6 +14,7 @@ from .record import Fit
 __all__ = ["known_cells", "library_of", "share_of_genes"]
 
 _CELLS = 500  # whose expected share of the library is looked at
+_LOST = 0.02  # by how much the share of the fit's genes is larger where an object has lost others
 _NEAR = 0.1  # how far the counts of known cells may be from what the fit expects of them, in all
 _SPREAD = 0.15  # and how much that may differ between cells (median deviation, log), beside libraries that differ more
 _MORE = 1.1  # times the largest share of the library that the fit's genes have in training cells
@@ -34,8 +35,10 @@ def known_cells(fit: Fit, counts: Counts, of_fit: np.ndarray, there: np.ndarray)
         return False
     rows = _some(len(of_fit))
     modelled = np.asarray(counts.matrix[rows].sum(axis=1), dtype=np.float64).ravel()
-    expected = library[rows] * _shares(fit, of_fit[rows])[:, there].sum(1)
-    ratio = np.log(np.maximum(modelled, 0.5) / expected)
+    share = _shares(fit, of_fit[rows])[:, there].sum(1)
+    if there.all() and np.median(modelled / counts.lib_size[rows] / share) < 1 + _LOST:
+        return False  # no genes were lost: these are other counts
+    ratio = np.log(np.maximum(modelled, 0.5) / (library[rows] * share))
     spread = min(_SPREAD, 0.5 * _deviation(np.log(library[rows])))
     return bool(abs(np.median(ratio)) < _NEAR and _deviation(ratio) < spread)
 

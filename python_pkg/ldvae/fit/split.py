@@ -35,7 +35,7 @@ def split_counts(
     adata
         Annotated counts.
     layer
-        The layer with the counts; `X` if None.
+        The layer with the counts; if None where `fit` took them, or `X`.
     share
         Of each count that goes into the first part, on average.
     fit
@@ -47,8 +47,9 @@ def split_counts(
     Returns
     -------
     tuple of AnnData, AnnData
-        The parts, with their counts in `X` (CSR, float32) and `obs` and `var` of `adata`; nothing else is copied, as
-        it may come from all counts. Cells without a count in one of the parts are left out of both, with a message.
+        The parts, with their counts in `X` (CSR, float32), also as the layer that they are from, and `obs` and `var` of
+        `adata`; nothing else is copied, as it may come from all counts. Cells without a count in one of the parts are
+        left out of both, with a message.
 
     Raises
     ------
@@ -66,9 +67,14 @@ def split_counts(
         raise ValueError("`share` must be below 1, or nothing is left for the second part.")
     seed = checks.integer("seed", seed, 0, 2**32 - 1)
     symbols = None if fit is None else check_fit(fit).config.gene_symbols
+    if layer is None and fit is not None:
+        layer = fit.config.layer
     counts, source = read_counts(adata, layer=layer, gene_symbols=symbols), find_counts(adata, layer, symbols)
     theta = np.full(len(counts.genes), np.inf) if fit is None else _dispersion(fit, counts.genes)
-    return thinned(adata.obs, source.var, counts, theta, share, seed)
+    parts = thinned(adata.obs, source.var, counts, theta, share, seed)
+    for part in parts if layer not in (None, "X") else ():
+        part.layers[layer] = part.X  # where questions look by default
+    return parts
 
 
 def _dispersion(fit: Fit, genes: np.ndarray) -> np.ndarray:
