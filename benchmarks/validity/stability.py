@@ -23,7 +23,7 @@ def run(seed: int) -> list[Row]:
     for s, fit in enumerate(fits):
         active = ldvae.get_factors(fit)["active"].to_numpy()
         rows.append(Row("stability", "active factors", setting, "ldvae", s, active.sum()))
-        loadings.append(ldvae.get_loadings(fit).set_index("gene").to_numpy()[:, active])
+        loadings.append(ldvae.get_loadings(fit).set_index("gene").to_numpy())
         table = ldvae.population_loadings(fit, adata, groupby="population", kind="specific")
         programs.append({name: part.set_index("gene") for name, part in table.groupby("population")})
         del fit
