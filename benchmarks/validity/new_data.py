@@ -19,6 +19,7 @@ from scipy.cluster.vq import kmeans2
 import ldvae
 
 LEFT_OUT = {"pbmc_3chem": ("5p", "3p_v3"), "pbmc_multi": ("pbmc3k", "sorted_donorA", "kang")}
+CELLS = 1000  # of each batch of the larger set
 MISSING = (0.05, 0.2, 0.5)
 SETTINGS = {"progress": False, "device": "cpu", "batch_key": "batch", "genes": "hv"}
 
@@ -57,6 +58,9 @@ def _compared(one: pd.DataFrame, two: pd.DataFrame, what: str, at: tuple[str, st
 def _cells(data: Path, name: str) -> ad.AnnData:
     if name == "pbmc_multi":
         cells = read(data, name)
+        rows = pd.Series(np.random.default_rng(0).permutation(cells.n_obs))
+        batch = cells.obs["batch"].to_numpy()[rows]
+        cells = cells[np.sort(rows[rows.groupby(batch).cumcount() < CELLS])].copy()
         cells.obs["group"] = cells.obs["cell_type"].astype(str)
         return cells
     cells = ad.read_h5ad(data / f"{name}.h5ad")

@@ -15,7 +15,7 @@ read_input <- function(x, cell_data, assay, keys, genes = NULL, symbols = NULL, 
     genes = rownames(counts),
     cells = colnames(counts),
     cell_data = stats::setNames(columns, keys),
-    gene_data = gene_columns(feature_data(x, assay), genes, symbols),
+    gene_data = gene_data_of(feature_data(x, assay), genes, symbols),
     positions = positions_of(x, reduction),
     assay = assay
   )
@@ -157,7 +157,7 @@ feature_data <- function(x, assay) {
 }
 
 # The columns of gene data that the engine asks for: which genes are meant, their symbols, and what is no gene.
-gene_columns <- function(data, genes, symbols) {
+gene_data_of <- function(data, genes, symbols) {
   if (!is.null(symbols) && !isTRUE(symbols %in% names(data))) {
     there <- if (length(data)) paste0(" (", shown(names(data), 8L), ")") else ", which has none"
     stop("`gene_symbols` must name a column of the gene data of `x`", there, ", not ", described(symbols), ".",
