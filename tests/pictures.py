@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from ldvae.tables import factor_names, table, wide
+from ldvae.tables import factor_names, score_name, table, wide
 
 MARKERS = (
     "CD79A MS4A1 GNLY NKG7 LYZ S100A8 S100A9 FCGR3A MS4A7 PPBP PF4 FCER1A CST3 HLA-DRA HLA-DPB1 HLA-DQA1 CD74 "
@@ -115,7 +115,7 @@ def score_tables(programs: pd.DataFrame, n_cells: int = 900, seed: int = 0) -> t
     populations = list(dict.fromkeys(programs["population"]))
     label = rng.integers(0, len(populations), n_cells)
     centres = rng.normal(0, 6, (len(populations), 2))
-    names = programs["population"] + "_" + programs["program"]
+    names = [score_name(*each) for each in zip(programs["population"], programs["program"], strict=True)]
     scores = rng.normal(0, 0.15, (n_cells, len(names)))
     for j, population in enumerate(programs["population"]):
         own = label == populations.index(population)

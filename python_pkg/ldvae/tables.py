@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-__all__ = ["COLUMNS", "GENES", "LEVEL", "LN2", "factor_names", "table", "wide"]
+__all__ = ["COLUMNS", "GENES", "LEVEL", "LN2", "factor_names", "score_name", "table", "wide"]
 
 LEVEL = 0.05  # lfsr and adjusted p-values below are sure: in tables, calls and pictures
 GENES = 5  # with a sure sign make a factor or a program
@@ -59,6 +60,18 @@ COLUMNS: dict[str, dict[str, type]] = {
 }  # fmt: skip
 
 _DTYPES: dict[type, Any] = {int: np.int64, float: np.float64, bool: np.bool_, str: object}
+
+
+def score_name(population: str, program: str) -> str:
+    """Column of a program's activity: ASCII letters, digits, points and underscores, and a letter first.
+
+    Formulas, R and Seurat take such names as they are. "CD4+" and "CD4-" stay two ("CD4pos", "CD4neg"), "0" becomes
+    "group_0".
+    """
+    name = re.sub(r"(?<=[0-9A-Za-z_])\+", "pos", population)
+    name = re.sub(r"(?<=[0-9A-Za-z_])-(?![0-9A-Za-z_])", "neg", name)
+    name = re.sub(r"[^0-9A-Za-z._]", "_", name)
+    return f"{name if re.match('[A-Za-z]', name) else 'group_' + name}_{program}"
 
 
 def factor_names(n_factors: int) -> list[str]:

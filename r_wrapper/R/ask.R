@@ -3,6 +3,7 @@
 column_arguments <- c("groupby", "batch_key", "covariate_keys", "size_factor_key", "sample_key", "key", "within", "adjust")
 
 ask <- function(name, arguments) {
+  arguments <- with_identities(arguments)
   check_given(arguments)
   fit <- if ("fit" %in% names(arguments)) check_fit(arguments$fit)
   optional <- name == "get_latent" && is.null(arguments[["x"]])
@@ -13,6 +14,17 @@ ask <- function(name, arguments) {
   }
   rest <- arguments[setdiff(names(arguments), c("fit", "x", "cell_data", "assay"))]
   call_engine(name, plain_arguments(rest), fit, input, isTRUE(rest$progress))
+}
+
+# The groups of a Seurat object are its identities, unless others are named.
+with_identities <- function(arguments) {
+  absent <- function(name) identical(arguments[[name]], quote(expr = )) # no default, and not given
+  open <- "groupby" %in% names(arguments) && (absent("groupby") || is.null(arguments$groupby))
+  if (open && !absent("x") && inherits(arguments[["x"]], "Seurat") && is.null(arguments$cells1)) {
+    message("`groupby` is \"ident\", the identities of `x` (Idents).")
+    arguments$groupby <- "ident"
+  }
+  arguments
 }
 
 input_for <- function(arguments, fit) {

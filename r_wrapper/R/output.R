@@ -59,9 +59,8 @@ add_scores <- function(x, scores) {
     stop(sprintf("`scores` lacks %d of the %d cells of `x`.", sum(is.na(rows)), length(rows)), call. = FALSE)
   }
   for (name in setdiff(names(scores), "cell")) {
-    column <- gsub("[^[:alnum:]._]", "_", name) # FeaturePlot() takes no other characters
-    if (is_se(x)) SummarizedExperiment::colData(x)[[column]] <- scores[[name]][rows]
-    else x[[column]] <- scores[[name]][rows]
+    if (is_se(x)) SummarizedExperiment::colData(x)[[name]] <- scores[[name]][rows]
+    else x[[name]] <- scores[[name]][rows]
   }
   x
 }

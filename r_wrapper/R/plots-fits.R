@@ -6,7 +6,7 @@
 #' held-out epoch is marked. The axis leaves out the steep start where it would flatten the rest.
 #' The lower panel has the KL divergence of the latent variables.
 #'
-#' @param history The data.frame of [get_history()]; nats per cell.
+#' @param history The data.frame of [get_history()], or a fit; nats per cell.
 #' @return A ggplot; 4.5 by 3.5 inches suit it.
 #' @examples
 #' history <- data.frame(
@@ -75,7 +75,7 @@ elbo_limits <- function(elbo) {
 #' One panel per factor, with its strongest genes up (vermillion) and down (blue) from the top down.
 #' A bar is as long as the loading.
 #'
-#' @param loadings The data.frame of [get_loadings()]: log2 units per standard deviation of the
+#' @param loadings The data.frame of [get_loadings()], or a fit: log2 units per standard deviation of the
 #'   factor.
 #' @param factors Names of factors, one panel each; the first six if `NULL`.
 #' @param n_genes Genes per panel, half of them from each end.

@@ -56,7 +56,7 @@ plot_programs <- function(loadings, programs = NULL, scores = NULL, embedding = 
     return(ggplot2::ggplot() + ggplot2::theme_void() + ggplot2::annotate("text", 0, 0, size = 3,
       label = "No program was called in any of these populations."))
   }
-  activity <- program_activity(scores, embedding, paste0(called$population, "_", called$program))
+  activity <- program_activity(scores, embedding, score_names(called$population, called$program))
   foot <- program_foot(called, names, !is.null(activity))
   rows <- program_genes(loadings, called, n_genes)
   columns <- gene_columns(rows)
@@ -81,6 +81,14 @@ program_foot <- function(called, names, active) {
       "(vermillion)"),
     if (length(silent)) paste0("No program called in ", paste(silent, collapse = ", "), ".")
   ))
+}
+
+# Columns of get_program_scores(): as the engine makes them.
+score_names <- function(populations, programs) {
+  names <- gsub("(?<=[0-9A-Za-z_])\\+", "pos", populations, perl = TRUE)
+  names <- gsub("(?<=[0-9A-Za-z_])-(?![0-9A-Za-z_])", "neg", names, perl = TRUE)
+  names <- gsub("[^0-9A-Za-z._]", "_", names, perl = TRUE)
+  paste0(ifelse(grepl("^[A-Za-z]", names), names, paste0("group_", names)), "_", programs)
 }
 
 # Coordinates of the cells and their scores for `wanted`, or NULL if neither is given.

@@ -9,6 +9,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from ldvae.plots.programs import plot_programs
+from ldvae.tables import score_name
 from pictures import NAMES, legible, program_tables, score_tables, texts, titles
 
 
@@ -85,7 +86,7 @@ def test_programs_colour_the_cells_by_their_score() -> None:
     np.testing.assert_allclose(unknown.get_offsets(), at[[3]])
     rows = {tuple(xy): value for xy, value in zip(np.asarray(cells.get_offsets()), cells.get_array(), strict=True)}
     for i in (0, 1, 2, 500):
-        assert rows[tuple(at[i])] == scores[f"{NAMES[0]}_program_1"][i]
+        assert rows[tuple(at[i])] == scores[score_name(NAMES[0], "program_1")][i]
     low, high = cells.get_clim()
     assert low == -high
 

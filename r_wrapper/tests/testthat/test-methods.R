@@ -1,0 +1,55 @@
+# What people type at a fit out of habit.
+
+test_that("a fit has the methods of other models", {
+  fit <- shipped()
+  factors <- get_factors(fit)
+  expect_identical(summary(fit), factors[factors$active, ])
+  expect_identical(dim(fit), c(length(fit$genes), length(fit$cells)))
+  expect_identical(as.data.frame(fit), get_loadings_uncertainty(fit))
+  expect_identical(rownames(coef(fit)), fit$genes)
+  expect_identical(unname(coef(fit)[, 1]), get_loadings(fit)$Z_1)
+  skip_if_not_installed("ggplot2")
+  expect_s3_class(plot_loadings(fit), "ggplot")
+  expect_s3_class(plot_history(fit), "ggplot")
+  expect_s3_class(plot(fit, n_genes = 4), "ggplot")
+})
+
+test_that("it can be cited, with a year", {
+  expect_match(format(citation("ldvae"), style = "text")[1], "2026")
+})
+
+test_that("reductions are plain matrices, which other packages compute with", {
+  sce <- add_ldvae(simulated(), fitted())
+  embedding <- SingleCellExperiment::reducedDim(sce, "LDVAE")
+  expect_true(is.matrix(embedding))
+  expect_identical(dim(stats::cor(embedding)), rep(ncol(embedding), 2L))
+  expect_length(rowMeans(embedding), ncol(sce))
+  expect_identical(dim(as.data.frame(embedding)), dim(embedding))
+})
+
+test_that("the groups of a Seurat object are its identities", {
+  skip_if_not_installed("SeuratObject")
+  x <- SeuratObject::CreateSeuratObject(counts_of_simulated(), meta.data = cell_data_of_simulated())
+  SeuratObject::Idents(x) <- "population"
+  expect_message(found <- population_loadings(fitted(), x, kind = "between"), "identities of `x`")
+  expect_identical(found, population_loadings(fitted(), x, groupby = "population", kind = "between"))
+  expect_message(differential_expression(fitted(), x, group1 = "P0"), "identities of `x`")
+  expect_identical(error_of(population_loadings(fitted(), simulated())), "`groupby` is missing, with no default.")
+})
+
+test_that("scores have names that Seurat and formulas take, the same in table and object", {
+  skip_if_not_installed("SeuratObject")
+  x <- SeuratObject::CreateSeuratObject(counts_of_simulated(), meta.data = cell_data_of_simulated())
+  for (labels in list(c("0", "1", "2"), c("CD4+ T", "CD4- T", "T/NK cell"))) {
+    x$clusters <- factor(labels[as.integer(factor(x$population))], labels)
+    scores <- get_program_scores(fitted(), x, groupby = "clusters", kind = "between")
+    expect_identical(names(scores), make.names(names(scores), unique = TRUE))
+    expect_length(names(scores), 4)
+    expect_no_warning(out <- add_ldvae(x, fitted(), scores = scores))
+    expect_true(all(names(scores)[-1] %in% names(out[[]])))
+    loadings <- population_loadings(fitted(), x, groupby = "clusters", kind = "between")
+    skip_if_not_installed("patchwork")
+    at <- SeuratObject::Embeddings(out, "ldvae")[, 1:2]
+    expect_s3_class(plot_programs(loadings, scores = scores, embedding = at), "ggplot")
+  }
+})
