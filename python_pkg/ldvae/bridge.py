@@ -236,6 +236,8 @@ _WORDS = [
         r"`(cells\d)` must be cells \(a mask or names\) or a condition .*, and (.*) is neither \(.*\)\.",
         r"`\1` must be TRUE and FALSE, numbers or names of cells, and \2 is none.",
     ),
+    (r"`adata\.T`, cells × genes", "t(x), genes x cells"),
+    (r" \('X' for adata\.X\)", ""),
     (r"give gene_symbols='([^']+)'", r"give gene_symbols = '\1'"),
     (r"set adata\.var_names", "set rownames(x)"),
     (r"adata\.var\['([^']+)'\]", r"the column '\1' of the gene data"),

@@ -176,6 +176,50 @@ print.ldvae_fit <- function(x, ...) {
   invisible(x)
 }
 
+#' Methods for a fit
+#'
+#' @param object,x A fit, from [fit_ldvae()] or [load_fit()].
+#' @param row.names,optional,... Not used.
+#' @return `summary()`: the active factors, as of [get_factors()]. `coef()`: the loadings, a matrix of genes x active
+#'   factors. `as.data.frame()`: the same with their uncertainty, as of [get_loadings_uncertainty()]. `dim()`: numbers of
+#'   genes and cells. `plot()`: as [plot_loadings()].
+#' @examples
+#' fit <- readRDS(system.file("extdata", "fit.rds", package = "ldvae"))
+#' summary(fit)
+#' head(coef(fit))
+#' dim(fit)
+#' @name ldvae_fit
+NULL
+
+#' @rdname ldvae_fit
+#' @export
+summary.ldvae_fit <- function(object, ...) {
+  factors <- get_factors(object)
+  factors[factors$active, ]
+}
+
+#' @rdname ldvae_fit
+#' @importFrom stats coef
+#' @export
+coef.ldvae_fit <- function(object, ...) {
+  loadings <- get_loadings(object)
+  matrix <- as.matrix(loadings[-1])
+  rownames(matrix) <- loadings$gene
+  matrix
+}
+
+#' @rdname ldvae_fit
+#' @export
+as.data.frame.ldvae_fit <- function(x, row.names = NULL, optional = FALSE, ...) get_loadings_uncertainty(x)
+
+#' @rdname ldvae_fit
+#' @export
+dim.ldvae_fit <- function(x) c(length(x$genes), length(x$cells))
+
+#' @rdname ldvae_fit
+#' @export
+plot.ldvae_fit <- function(x, ...) plot_loadings(get_loadings(x), ...)
+
 #' Keep a fit in a file
 #'
 #' A fit is an ordinary R value, so `saveRDS()` keeps it too. The file of `save_fit()` opens in Python as well

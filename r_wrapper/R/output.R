@@ -7,9 +7,10 @@
 #' @param scores A table of [get_program_scores()] for the cells of `x`: its columns become cell data, ready for
 #'   `scater::plotReducedDim(colour_by = )` or `FeaturePlot(features = )`.
 #' @param assay As in [population_loadings()].
-#' @return A changed copy of `x`. A SingleCellExperiment has `reducedDim(x, "LDVAE")`, a LinearEmbeddingMatrix: the
-#'   scores of the active factors (`sampleFactors`), their loadings in log2 units per standard deviation
-#'   (`featureLoadings`) and what [get_factors()] says of them (`factorData`). A Seurat object has the reduction
+#' @return A changed copy of `x`. A SingleCellExperiment has `reducedDim(x, "LDVAE")`, a matrix: the scores of
+#'   the active factors, with their loadings in log2 units per standard deviation (attribute `"rotation"`) and what
+#'   [get_factors()] says of them (attribute `"factors"`); both are also in `metadata(x)$ldvae`, where they stay when
+#'   cells are chosen. A Seurat object has the reduction
 #'   `"ldvae"` with key `LDVAE_`, for `DimPlot(reduction = "ldvae")`, `VizDimLoadings()`, `DimHeatmap()` or
 #'   `RunUMAP(reduction = "ldvae", dims = ...)`; its dimension 1 is the first active factor.
 #' @examples
@@ -65,10 +66,13 @@ add_scores <- function(x, scores) {
   x
 }
 
+# A plain matrix, which every function that reads a reduction takes; the rest as attributes, as scater's PCA has it.
 add_to_sce <- function(x, embedding, loadings, factors) {
   facts <- S4Vectors::DataFrame(factors, row.names = factors$factor)
-  SingleCellExperiment::reducedDim(x, "LDVAE") <-
-    SingleCellExperiment::LinearEmbeddingMatrix(embedding, loadings, factorData = facts)
+  attr(embedding, "rotation") <- loadings
+  attr(embedding, "factors") <- factors
+  SingleCellExperiment::reducedDim(x, "LDVAE") <- embedding
+  S4Vectors::metadata(x)$ldvae <- list(loadings = loadings, factors = facts)
   x
 }
 

@@ -16,6 +16,7 @@
 #' if (requireNamespace("ggplot2", quietly = TRUE)) plot_history(history)
 #' @export
 plot_history <- function(history) {
+  if (inherits(history, "ldvae_fit")) history <- get_history(history)
   check_table("history", history, c("epoch", "elbo_train", "elbo_validation", "kl"), "get_history")
   need_package("ggplot2", "Plots")
   parts <- c("bound (nats per cell)", "KL (nats)")
@@ -88,6 +89,7 @@ elbo_limits <- function(elbo) {
 #' if (requireNamespace("ggplot2", quietly = TRUE)) plot_loadings(loadings, n_genes = 4)
 #' @export
 plot_loadings <- function(loadings, factors = NULL, n_genes = 10) {
+  if (inherits(loadings, "ldvae_fit")) loadings <- get_loadings(loadings)
   check_table("loadings", loadings, c("gene", "Z_1"), "get_loadings")
   every <- setdiff(names(loadings), "gene")
   factors <- chosen("factors", factors, every, default = utils::head(every, 6))

@@ -72,10 +72,11 @@ def differential_expression(
         samples (age, dose), or are no whole numbers, have a slope in place of groups: `group1` is then the column,
         `group2` "per unit", and 1 and 2 in the names of columns are the highest and the lowest value.
     group1, group2
-        One level or several, each compared with `group2`: another level, or all other labelled cells if None;
+        One level or several, each compared with `group2`: another level, or all other labelled cells if None or "rest";
         "pairwise" compares every two levels (of `group1`, if given). With both None, every level against the rest.
     cells1, cells2
-        In place of groups, two sets of cells: boolean masks or names; `cells2` is all other cells if None.
+        In place of groups, two sets of cells: boolean masks, names, or a condition on columns of `adata.obs` such as
+        "cell_type == 'B'"; `cells2` is all other cells if None.
     estimand
         "mean" or "cell".
     sample_key
