@@ -22,7 +22,7 @@ _FEW, _MORE, _DEEP = 12, 1.5, 300  # largest count that is suspicious where the 
 
 
 class Quality:
-    """Tallies of the values of a matrix, from which follows whether they are counts.
+    """What was seen of the values of a matrix, from which follows whether they are counts.
 
     Whole numbers are. Others are rounded where that changes little, as corrected counts are (SoupX, CellBender, RSEM),
     and refused where they are counts divided by something, or logarithms.
@@ -30,9 +30,9 @@ class Quality:
 
     def __init__(self, where: str) -> None:
         self.where = where
-        # all values, by how much rounding changes them, ones, values above zero, fractions
-        self.tally = np.zeros(5)
-        self.smallest, self.largest = np.inf, 0.0
+        self.total, self.change, self.n, self.n_fractions = 0.0, 0.0, 0, 0  # of blocks with fractions
+        self.smallest, self.largest = np.inf, 0.0  # above zero, and of all
+        self.n_low = 0  # values above zero, while none is large
 
     def counts(self, values: np.ndarray, first_cells: Any = None) -> np.ndarray:
         """The values as whole numbers, the same array if they are; `first_cells` are some of them, cells × features.
@@ -47,31 +47,35 @@ class Quality:
         out = values
         for start in range(0, len(values), _VALUES_AT_A_TIME):
             part = values[start : start + _VALUES_AT_A_TIME]
-            whole = part.dtype.kind in "uib"
-            # a comparison that holds is also one without NaN
-            if not (part.min() >= 0 and float(part.max()) <= _LARGEST):
+            low, high = float(part.min()), float(part.max())
+            if not (low >= 0 and high <= _LARGEST):  # a comparison that holds is also one without NaN
                 self._refuse(part)
-            rounded = part if whole else np.rint(part)
-            self._count(part, rounded)
-            if not whole and not np.array_equal(part, rounded):
+            if not (part.dtype.kind in "uib" or bool((part == np.floor(part)).all())):
                 if out is values:
                     out = values.copy()
                     if first_cells is not None:
                         self._refuse_divided(sp.csr_matrix(first_cells))
-                out[start : start + len(part)] = rounded
+                out[start : start + len(part)] = self._rounded(part)
+            self._extremes(part, low, high)
         self._refuse_changed(values)
         return out
 
-    def _count(self, values: np.ndarray, rounded: np.ndarray) -> None:
-        some = rounded > 0
-        n = int(np.count_nonzero(some))
-        self.tally[[0, 2, 3]] += np.array([values.sum(dtype=np.float64), np.count_nonzero(rounded == 1), n])
-        if rounded is not values:
-            change = np.abs(values - rounded)
-            self.tally[[1, 4]] += np.array([change.sum(dtype=np.float64), np.count_nonzero(change)])
-        if n:
-            self.smallest = min(self.smallest, float(rounded[some].min()))
-            self.largest = max(self.largest, float(rounded.max()))
+    def _rounded(self, values: np.ndarray) -> np.ndarray:
+        rounded = np.rint(values)
+        change = np.abs(values - rounded)
+        self.total += float(values.sum(dtype=np.float64))
+        self.change += float(change.sum(dtype=np.float64))
+        self.n += int(np.count_nonzero(values))
+        self.n_fractions += int(np.count_nonzero(change))
+        return rounded
+
+    def _extremes(self, values: np.ndarray, low: float, high: float) -> None:
+        """What tells whole numbers that are no counts; looked for only as long as they may be none."""
+        if high > 0 and self.smallest > 1:
+            self.smallest = min(self.smallest, low if low > 0 else float(values[values > 0].min()))
+        self.largest = max(self.largest, high)
+        if self.largest <= _FEW:
+            self.n_low += int(np.count_nonzero(values))
 
     def _refuse(self, values: np.ndarray) -> None:
         if values.dtype.kind == "f" and np.isnan(values).any():
@@ -93,11 +97,11 @@ class Quality:
         )
 
     def _refuse_changed(self, values: np.ndarray) -> None:
-        total, change, _, n, fractions = self.tally
-        if fractions and (change > _CHANGED * total or (fractions > n / 2 and self.largest < _LOGS)):
+        logs = self.n_fractions > self.n / 2 and self.largest < _LOGS
+        if self.n_fractions and (self.change > _CHANGED * self.total or logs):
             example = values[values != np.rint(values)]
             has = f"has the value {example[0]:g}" if len(example) else "has fractions"
-            self._no_counts(f"{has}, and rounding would change {change / total:.0%} of what it holds")
+            self._no_counts(f"{has}, and rounding would change {self.change / self.total:.0%} of what it holds")
 
     def _refuse_divided(self, cells: sp.csr_matrix) -> None:
         """Fractions that are whole in units of their cell, as they are or as exponents: normalised counts."""
@@ -114,18 +118,17 @@ class Quality:
 
     def say(self, library: np.ndarray) -> None:
         """Warn of what is no error but changes what is found; `library` are the totals of all cells."""
-        total, change, ones, n, _ = self.tally
-        if change:
+        if self.change:
             checks.warn(
                 f"`{self.where}` holds fractions, which were rounded to whole counts; that changes "
-                f"{change / max(total, 1e-300):.1%} of them."
+                f"{self.change / max(float(library.sum()), 1e-300):.1%} of them."
             )
         doubt = ""
         if len(library) >= _MANY and library.std() < _ALIKE * library.mean():
             doubt = f"all cells have about {library.mean():,.0f} in all"
-        elif n and not ones and self.smallest > 1:
+        elif 1 < self.smallest < np.inf:
             doubt = f"the smallest above zero is {self.smallest:g}"
-        elif n and self.largest <= _FEW and total > _MORE * n and np.median(library) > _DEEP:
+        elif self.largest <= _FEW and library.sum() > _MORE * self.n_low and np.median(library) > _DEEP:
             doubt = f"none is above {self.largest:g} though cells have {np.median(library):,.0f} in all"
         if doubt:
             checks.warn(

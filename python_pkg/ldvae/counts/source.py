@@ -114,8 +114,8 @@ def _check_orientation(cells: pd.Index, features: pd.Index, where: str) -> None:
         looked_at = [str(name) for name in names[::step]]
         return sum(pattern.fullmatch(name) is not None for name in looked_at) / len(looked_at)
 
-    genes_in_rows = any(_GENE.fullmatch(str(name)) for name in cells[: _LOOKED_AT * 25])
-    if share(cells, _GENE) > 0.5 or (genes_in_rows and share(features, _BARCODE) > 0.5):
+    turned = share(cells, _GENE) > 0.5
+    if turned or (share(features, _BARCODE) > 0.5 and any(_GENE.fullmatch(str(name)) for name in cells)):
         raise ValueError(
             f"`{where}` seems to be genes × cells: its rows are called {checks.shown(cells, 2)}, its columns "
             f"{checks.shown(features, 2)}; give `adata.T`, cells × genes."
