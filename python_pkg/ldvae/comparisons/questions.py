@@ -174,7 +174,8 @@ def differential_response(
 
     The response of a population is the change of its expression from `group2` to `group1`; compared is the response of
     each population with the average response of the others. Samples are the units: what a sample adds to all its
-    populations alike cancels, and donors with cells of both groups are compared with themselves.
+    populations alike cancels, and donors with cells of both groups are compared with themselves. The table is drawn by
+    `plot_differential_expression`.
 
     Parameters
     ----------
