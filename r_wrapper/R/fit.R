@@ -192,6 +192,7 @@ print.ldvae_fit <- function(x, ...) {
 NULL
 
 #' @rdname ldvae_fit
+#' @method summary ldvae_fit
 #' @export
 summary.ldvae_fit <- function(object, ...) {
   factors <- get_factors(object)
@@ -200,6 +201,7 @@ summary.ldvae_fit <- function(object, ...) {
 
 #' @rdname ldvae_fit
 #' @importFrom stats coef
+#' @method coef ldvae_fit
 #' @export
 coef.ldvae_fit <- function(object, ...) {
   loadings <- get_loadings(object)
@@ -209,14 +211,17 @@ coef.ldvae_fit <- function(object, ...) {
 }
 
 #' @rdname ldvae_fit
+#' @method as.data.frame ldvae_fit
 #' @export
 as.data.frame.ldvae_fit <- function(x, row.names = NULL, optional = FALSE, ...) get_loadings_uncertainty(x)
 
 #' @rdname ldvae_fit
+#' @method dim ldvae_fit
 #' @export
 dim.ldvae_fit <- function(x) c(length(x$genes), length(x$cells))
 
 #' @rdname ldvae_fit
+#' @method plot ldvae_fit
 #' @export
 plot.ldvae_fit <- function(x, ...) plot_loadings(get_loadings(x), ...)
 

@@ -253,8 +253,8 @@ def test_a_minified_model_wants_its_counts():
 
 
 REFUSED = {
-    "dispersion='gene-batch', which ldvae does not have; train it with dispersion='gene'.":
-        dict(dispersion="gene-batch"),
+    "dispersion='gene-cell', which ldvae does not have; train it with dispersion='gene'.":
+        dict(dispersion="gene-cell"),
     "gene_likelihood='normal', which ldvae does not have; train it with gene_likelihood='nb'.":
         dict(gene_likelihood="normal"),
     "an embedding of batches, which ldvae does not have; train it with batch_representation='one-hot'.":
