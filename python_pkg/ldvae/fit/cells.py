@@ -13,7 +13,7 @@ from ..counts.design import design_matrix
 from ..counts.labels import Labels, check_anndata, read_cells, read_labels, read_positions
 from ..counts.reader import Counts, read_counts
 from ..counts.source import Source, find_counts, gene_names, other_names
-from .library import known_cells, library_of
+from .depth import known_cells, library_of
 from .posterior import as_sparse, encode, latent_library, rebuild
 from .record import Fit
 from .reduced import informed, reduced

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..model.network import weight_shapes
-from .library import share_of_genes
+from .depth import share_of_genes
 from .record import Fit
 
 __all__ = ["informed", "reduced"]
