@@ -167,8 +167,8 @@ def other_names(var: pd.DataFrame, wanted: list[str]) -> str | None:
 
 def _marked(column: pd.Series, name: str) -> np.ndarray:
     """Where a column says yes: booleans of any kind, or the words for them; missing is no, with a message."""
-    values, missing = column, column.isna().to_numpy()
-    words = pd.Series(values.astype(object)).map(lambda v: v if isinstance(v, bool | np.bool_) else str(v).lower())
+    missing = column.isna().to_numpy()
+    words = column.astype(object).map(lambda v: v if isinstance(v, bool | np.bool_) else str(v).lower())
     yes = words.isin([True, *_TRUE]).to_numpy() & ~missing
     no = words.isin([False, *_FALSE]).to_numpy() & ~missing
     numbers = pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype)

@@ -66,13 +66,14 @@ def read_data(fit: Fit, adata: Any, layer: str | None = None) -> Cells:
         # the fit's genes were the whole library; more genes in new data do not change what a count is a share of
         library = np.asarray(counts.matrix.sum(axis=1, dtype=np.float64)).ravel()
         counts = replace(counts, lib_size=np.maximum(library, 1.0), closed=True)
-    elif c.size_factor_key is None:
-        counts = replace(counts, lib_size=library_of(fit, counts, of_fit, there))
     design = design_matrix(adata, c.covariates)
     batch = None if c.batch is None else read_labels(adata, c.batch.key, "batch_key")
     if c.lib_size == "latent":
         counts = replace(counts, lib_size=latent_library(rebuild(here), as_sparse(counts, design)))
-    if known_cells(fit, counts, of_fit, there):
+    known = known_cells(fit, counts, of_fit, there)
+    if not c.closed and c.size_factor_key is None:
+        counts = replace(counts, lib_size=fit.lib_size[of_fit] if known else library_of(fit, counts, there))
+    if known:
         every = np.array_equal(of_fit, np.arange(len(fit.cells)))
         mean, variance = (a if every else a[of_fit] for a in (fit.latent_mean, fit.latent_variance))
     elif c.encoder == "given":

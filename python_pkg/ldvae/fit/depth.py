@@ -17,6 +17,7 @@ _CELLS = 500  # whose expected share of the library is looked at
 _LOST = 0.02  # by how much the share of the fit's genes is larger where an object has lost others
 _NEAR = 0.1  # how far the counts of known cells may be from what the fit expects of them, in all
 _SPREAD = 0.15  # and how much that may differ between cells (median deviation, log), beside libraries that differ more
+_ALL = 0.9999  # of the counts, if the object has no other genes
 _MORE = 1.1  # times the largest share of the library that the fit's genes have in training cells
 
 
@@ -43,35 +44,29 @@ def known_cells(fit: Fit, counts: Counts, of_fit: np.ndarray, there: np.ndarray)
     return bool(abs(np.median(ratio)) < _NEAR and _deviation(ratio) < spread)
 
 
-def library_of(fit: Fit, counts: Counts, of_fit: np.ndarray, there: np.ndarray) -> np.ndarray:
-    """Library sizes over all genes, of which a fit models some.
+def library_of(fit: Fit, counts: Counts, there: np.ndarray) -> np.ndarray:
+    """Library sizes over all genes, of which a fit models some, of cells that it has not seen.
 
-    Training cells have those of then, however the object was cut since; of others, what genes that the object lacks
-    would have had is added on average.
+    What genes that the object lacks would have had is added on average.
 
     Raises
     ------
     ValueError
         If the object was cut to genes of the fit, so that nobody can tell.
     """
-    if known_cells(fit, counts, of_fit, there):
-        return fit.lib_size[of_fit]
-    rows = _some(len(fit.cells))
-    if len(rows):
-        of_training = _shares(fit, rows)
-        modelled = np.asarray(counts.matrix.sum(axis=1), dtype=np.float64).ravel()
-        now, then = float(np.median(modelled / counts.lib_size)), of_training[:, there].sum(1)
-        if now > min(_MORE * then.max(), _ONE):
-            seems = (
-                f"`adata` seems to be cut to some genes: those of the fit have {now:.0%} of its counts, and "
-                f"{np.median(then):.0%} of those in the fit. Library sizes are over all genes: give the object "
-                "before it was cut (layer='raw' if adata.raw has it), or fit with `size_factor_key`."
-            )
-            if now > min((1 + then.max()) / 2, _ONE):
-                raise ValueError(seems)
-            warn(seems)
-        return np.asarray(counts.lib_size / (1 - of_training[:, ~there].sum(1).mean()))
-    return counts.lib_size
+    of_training = _shares(fit, _some(len(fit.cells)))
+    modelled = np.asarray(counts.matrix.sum(axis=1), dtype=np.float64).ravel()
+    now, then = float(np.median(modelled / counts.lib_size)), of_training[:, there].sum(1)
+    if now > min(_MORE * then.max(), _ALL):
+        seems = (
+            f"`adata` seems to be cut to some genes: those of the fit have {now:.0%} of its counts, and "
+            f"{np.median(then):.0%} of those in the fit. Library sizes are over all genes: give the object before it "
+            "was cut (layer='raw' if adata.raw has it), or fit with `size_factor_key`."
+        )
+        if now > min((1 + then.max()) / 2, _ALL):
+            raise ValueError(seems)
+        warn(seems)
+    return np.asarray(counts.lib_size / (1 - of_training[:, ~there].sum(1).mean()))
 
 
 def share_of_genes(fit: Fit, there: np.ndarray) -> float:
@@ -80,11 +75,8 @@ def share_of_genes(fit: Fit, there: np.ndarray) -> float:
     return float((shares[:, there].sum(1) / shares.sum(1)).mean())
 
 
-_ONE = 0.9999
-
-
 def _some(n: int) -> np.ndarray:
-    return np.unique(np.linspace(0, n - 1, min(n, _CELLS)).astype(int)) if n else np.zeros(0, dtype=int)
+    return np.unique(np.linspace(0, n - 1, min(n, _CELLS)).astype(int))
 
 
 @torch.no_grad()

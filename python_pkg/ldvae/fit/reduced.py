@@ -8,6 +8,7 @@ import numpy as np
 
 from ..model.network import weight_shapes
 from .depth import share_of_genes
+from .posterior import rebuild
 from .record import Fit
 
 __all__ = ["informed", "reduced"]
@@ -48,7 +49,7 @@ def reduced(fit: Fit, there: np.ndarray) -> Fit:
 def informed(fit: Fit, there: np.ndarray) -> float:
     """Share of the information on the factors that some genes have: squared loadings by what their counts tell."""
     mean = _average(fit)
-    theta = np.exp(np.clip(fit.weights["log_dispersion"].astype(np.float64), -5.0, 7.0))
+    theta = rebuild(fit).log_theta.detach().exp().double().numpy()
     told = mean / (1 + mean / theta) if fit.config.gene_likelihood != "poisson" else mean
     told = told * np.square(fit.factors["loadings"][:, fit.factors["active"]]).sum(1)
     return float(told[there].sum() / told.sum()) if told.sum() > 0 else float(there.mean())
