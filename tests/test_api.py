@@ -40,7 +40,7 @@ SIGNATURES = {
     "validation_size=0.1, early_stopping=True, measure_factors=True, checkpoint=None, seed=0, device='auto', "
     "progress=True)",
     "get_history": "(fit)",
-    "get_latent": "(fit, adata=None, *, inactive=False, layer=None)",
+    "get_latent": "(fit, adata=None, *, inactive=False, scaled=False, layer=None)",
     "get_loadings": "(fit, *, inactive=False)",
     "get_loadings_uncertainty": "(fit)",
     "get_factors": "(fit)",
@@ -57,11 +57,11 @@ SIGNATURES = {
     "differential_response": "(fit, adata, *, groupby, within, sample_key, group1=None, group2=None, reference=None, "
     "adjust=None, genes='all', layer=None, delta=0.25, batch_correction=True, fdr_target=0.05, seed=0)",
     "differential_contributions": "(fit, adata, *, groupby, group1, group2=None, sample_key=None, layer=None)",
-    "plot_differential_expression": "(de, *, group1=None, group2=None, n_labels=10, contributions=None, ax=None, "
-    "figsize=None)",
+    "plot_differential_expression": "(de, *, group1=None, group2=None, n_labels=10, contributions=None, page=1, "
+    "ax=None, figsize=None)",
     "associate_factors": "(fit, adata, *, key, sample_key=None, within=None, adjust=None, layer=None)",
     "get_expression": "(fit, adata, *, genes, layer=None, n_samples=25, library_size=10000.0, seed=0)",
-    "top_genes": "(loadings, *, n=10, gmt=None)",
+    "top_genes": "(loadings, *, n=10, direction=None, by='effect', gmt=None)",
     "save_fit": "(fit, path)",
     "load_fit": "(path)",
     "add_ldvae": "(adata, fit, *, scores=None, de=None, groupby=None, layer=None)",

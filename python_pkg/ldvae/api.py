@@ -13,11 +13,11 @@ from .fit.questions import (
     get_latent,
     get_loadings,
     get_loadings_uncertainty,
-    top_genes,
 )
 from .fit.record import Fit, load_fit, save_fit
 from .fit.split import split_counts
 from .fit.to_scanpy import add_ldvae
+from .fit.top_genes import top_genes
 from .plots.comparisons import plot_association, plot_differential_expression
 from .plots.fits import plot_history, plot_loadings
 from .plots.program_map import plot_program_map

@@ -2,7 +2,9 @@
 
 column_arguments <- c("groupby", "batch_key", "covariate_keys", "size_factor_key", "sample_key", "key", "within", "adjust")
 
-ask <- function(name, arguments) {
+# `...` is what the function was given beside them.
+ask <- function(name, arguments, ...) {
+  check_no_others(name, ...)
   arguments <- with_identities(arguments)
   check_given(arguments)
   fit <- if ("fit" %in% names(arguments)) check_fit(arguments$fit)
@@ -13,7 +15,21 @@ ask <- function(name, arguments) {
     if (is.numeric(arguments[[set]])) arguments[[set]] <- by_position(arguments[[set]], set, input$cells)
   }
   rest <- arguments[setdiff(names(arguments), c("fit", "x", "cell_data", "assay"))]
-  call_engine(name, plain_arguments(rest), fit, input, isTRUE(rest$progress))
+  answer <- call_engine(name, plain_arguments(rest), fit, input, progress = !isFALSE(rest$progress))
+  if (is.data.frame(answer)) with_levels(answer, input$cell_data, arguments) else answer
+}
+
+# Groups in a table are factors, in the order in which the cell data has them.
+with_levels <- function(table, cell_data, arguments) {
+  of_groups <- c(group1 = "groupby", group2 = "groupby", population = "groupby", within = "within", level = "key")
+  if (!"within" %in% names(arguments)) of_groups <- of_groups[names(of_groups) != "within"]
+  for (column in intersect(names(of_groups), names(table))) {
+    key <- arguments[[of_groups[[column]]]]
+    known <- unlist(if (is.character(key)) cell_data[[key]]$levels)
+    there <- unique(table[[column]])
+    table[[column]] <- factor(table[[column]], c(intersect(known, there), setdiff(there, known)))
+  }
+  table
 }
 
 # The groups of a Seurat object are its identities, unless others are named.

@@ -7,7 +7,10 @@ check_given <- function(arguments) {
 
 check_fit <- function(fit) {
   if (!inherits(fit, "ldvae_fit")) {
-    stop("`fit` must be a fit (from fit_ldvae or load_fit), not ", described(fit), ".", call. = FALSE)
+    cells <- is_se(fit) || inherits(fit, "Seurat") || methods::is(fit, "Matrix")
+    stop("`fit` must be a fit (from fit_ldvae or load_fit), not ", described(fit),
+         if (cells) ": the fit comes first, and in a pipe that starts with the object by name (fit = )", ".",
+         call. = FALSE)
   }
   fit
 }
@@ -16,6 +19,12 @@ check_count <- function(name, value, low) {
   if (!is.numeric(value) || length(value) != 1L || !is.finite(value) || value < low || value %% 1) {
     stop("`", name, "` must be a whole number of at least ", low, ", not ", substr(deparse(value)[1], 1, 20), ".",
          call. = FALSE)
+  }
+}
+
+check_choice <- function(name, value, choices) {
+  if (!is.character(value) || length(value) != 1L || !value %in% choices) {
+    stop(sprintf("`%s` must be one of %s, not %s.", name, shown(choices), described(value)), call. = FALSE)
   }
 }
 
@@ -80,6 +89,7 @@ need_package <- function(package, what, command = "install.packages") {
 
 described <- function(value) {
   if (is.null(value)) "NULL"
+  else if (inherits(value, "ldvae_fit")) "a fit"
   else if (is.atomic(value) && length(value) == 1L) paste0("'", value, "'")
   else if (is.atomic(value)) sprintf("%s values", format(length(value), big.mark = ","))
   else paste(if (grepl("^[AEIOaeio]", class(value)[1])) "an" else "a", class(value)[1])

@@ -24,8 +24,8 @@
 #' }
 #' @export
 associate_factors <- function(fit, x, key, sample_key = NULL, within = NULL, adjust = NULL, assay = NULL,
-                              cell_data = NULL) {
-  ask("associate_factors", as.list(environment()))
+                              cell_data = NULL, ...) {
+  ask("associate_factors", as.list(environment()), ...)
 }
 
 #' Differential expression between any two sets of cells
@@ -96,8 +96,8 @@ associate_factors <- function(fit, x, key, sample_key = NULL, within = NULL, adj
 differential_expression <- function(fit, x, groupby = NULL, group1 = NULL, group2 = NULL, cells1 = NULL,
                                     cells2 = NULL, estimand = "mean", sample_key = NULL, within = NULL, adjust = NULL,
                                     genes = "all", assay = NULL, delta = 0.25, batch_correction = TRUE,
-                                    fdr_target = 0.05, n_samples = 5000, seed = 0, cell_data = NULL) {
-  ask("differential_expression", as.list(environment()))
+                                    fdr_target = 0.05, n_samples = 5000, seed = 0, cell_data = NULL, ...) {
+  ask("differential_expression", as.list(environment()), ...)
 }
 
 #' Which genes answer the treatment differently in one population
@@ -129,8 +129,8 @@ differential_expression <- function(fit, x, groupby = NULL, group1 = NULL, group
 #' @export
 differential_response <- function(fit, x, groupby, within, sample_key, group1 = NULL, group2 = NULL, reference = NULL,
                                   adjust = NULL, genes = "all", assay = NULL, delta = 0.25, batch_correction = TRUE,
-                                  fdr_target = 0.05, seed = 0, cell_data = NULL) {
-  ask("differential_response", as.list(environment()))
+                                  fdr_target = 0.05, seed = 0, cell_data = NULL, ...) {
+  ask("differential_response", as.list(environment()), ...)
 }
 
 #' Which factors are behind a fold change
@@ -157,6 +157,6 @@ differential_response <- function(fit, x, groupby, within, sample_key, group1 = 
 #' }
 #' @export
 differential_contributions <- function(fit, x, groupby, group1, group2 = NULL, sample_key = NULL, assay = NULL,
-                                       cell_data = NULL) {
-  ask("differential_contributions", as.list(environment()))
+                                       cell_data = NULL, ...) {
+  ask("differential_contributions", as.list(environment()), ...)
 }

@@ -62,6 +62,30 @@ wrapped <- function(text, width) {
   }, "")
 }
 
+.panels <- 24 # of a page: six lines of four
+
+# Which of `n` panels are on a page, and what the foot says of the other pages.
+page_of <- function(n, page) {
+  pages <- max(1, ceiling(n / .panels))
+  if (!is.numeric(page) || length(page) != 1L || !page %in% seq_len(pages)) {
+    stop(sprintf("`page` must be a whole number of at least 1 and at most %d, not %s.", pages,
+                 substr(deparse(page)[1], 1, 20)), call. = FALSE)
+  }
+  last <- min(n, .panels * page)
+  list(
+    panels = seq(.panels * (page - 1) + 1, last, length.out = last - .panels * (page - 1)),
+    foot = if (pages > 1) sprintf("Page %d of %d, of %d panels: see `page`.", page, pages, n)
+  )
+}
+
+# Says how large a picture of many panels wants to be: a ggplot does not know what it will be drawn on.
+say_size <- function(n, columns, inches) {
+  lines <- ceiling(n / columns)
+  if (lines < 4) return(invisible())
+  height <- round(inches * lines + 0.6, 1)
+  message(sprintf("%d panels want a page of 7.5 x %g inches, as of ggsave(width = 7.5, height = %g).", n, height, height))
+}
+
 # Panels beside each other on a page; `longest` is the longest label of their axes, in characters.
 panel_columns <- function(n, longest = 4) {
   if (n <= 3) n else if (n <= 6 || longest > 9) 3 else 4

@@ -107,7 +107,7 @@ install_engine <- function(python = NULL, cpu_only = FALSE) {
 }
 
 # Ask the engine: a table as a data.frame, a fit as a Python object, or nothing.
-call_engine <- function(name, arguments, fit = NULL, input = NULL, progress = FALSE) {
+call_engine <- function(name, arguments, fit = NULL, input = NULL, progress = TRUE) {
   force(arguments) # so that what is wrong with them is not laid to the engine
   bridge <- engine()
   answer <- relay(bridge$call(name, arguments, fit = if (!is.null(fit)) python_fit(fit), x = input,

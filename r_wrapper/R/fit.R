@@ -4,6 +4,7 @@
 #'
 #' @param fit A fit, from [fit_ldvae()] or [load_fit()].
 #' @param inactive Also the directions of the latent that are no factors, from the decoder.
+#' @param ... None: a name that is no argument is answered by the one that may be meant.
 #' @return A data.frame.
 #' * `get_factors()`: one row per direction of the latent: `factor`; `reliability`, the share of the variance of its
 #'   scores on which disjoint halves of the genes agree, in cells that taught nothing; `pval`, the chance of as much if
@@ -33,7 +34,8 @@
 #' head(get_loadings_uncertainty(fit))
 #' tail(get_history(fit), 2)
 #' @export
-get_factors <- function(fit) {
+get_factors <- function(fit, ...) {
+  check_no_others("get_factors", ...)
   f <- check_fit(fit)$factors
   data.frame(
     factor = factor_names(fit),
@@ -48,7 +50,8 @@ get_factors <- function(fit) {
 
 #' @rdname get_factors
 #' @export
-get_loadings <- function(fit, inactive = FALSE) {
+get_loadings <- function(fit, inactive = FALSE, ...) {
+  check_no_others("get_loadings", ...)
   f <- check_fit(fit)$factors
   check_flag("inactive", inactive)
   chosen <- f$active | inactive
@@ -59,7 +62,8 @@ get_loadings <- function(fit, inactive = FALSE) {
 
 #' @rdname get_factors
 #' @export
-get_loadings_uncertainty <- function(fit) {
+get_loadings_uncertainty <- function(fit, ...) {
+  check_no_others("get_loadings_uncertainty", ...)
   f <- check_fit(fit)$factors
   data.frame(
     gene = rep(fit$genes, sum(f$active)),
@@ -72,7 +76,8 @@ get_loadings_uncertainty <- function(fit) {
 
 #' @rdname get_factors
 #' @export
-get_history <- function(fit) {
+get_history <- function(fit, ...) {
+  check_no_others("get_history", ...)
   h <- check_fit(fit)$history
   data.frame(h[c("epoch", "elbo_train", "elbo_validation", "reconstruction", "kl")])
 }
@@ -86,6 +91,9 @@ factor_names <- function(fit) paste0("Z_", seq_len(ncol(fit$factors$loadings)))
 #'   name. Batches that the fit has not seen change nothing; of genes that are missing a warning says what the others
 #'   tell.
 #' @param inactive Also the directions of the latent that are no factors (see [get_factors()]).
+#' @param scaled Multiply each score by the length of its factor's loadings (the root of their sum of squares): standard
+#'   deviations over the training cells are then log2 units over all genes, and a factor that moves many genes keeps cells
+#'   further apart than one that moves few, as clustering and neighbours want it.
 #' @param genes Names of genes of the fit, also such as `x` lacks.
 #' @param n_samples Draws from the posterior of each cell that are averaged.
 #' @param library_size Expression is per this many counts.
@@ -101,52 +109,73 @@ factor_names <- function(fit) paste0("Z_", seq_len(ncol(fit$factors$loadings)))
 #'   head(get_expression(fit, sce, genes = c("G1", "G2")))
 #' }
 #' @export
-get_latent <- function(fit, x = NULL, inactive = FALSE, assay = NULL, cell_data = NULL) {
-  ask("get_latent", as.list(environment()))
+get_latent <- function(fit, x = NULL, inactive = FALSE, scaled = FALSE, assay = NULL, cell_data = NULL, ...) {
+  ask("get_latent", as.list(environment()), ...)
 }
 
 #' @rdname get_latent
 #' @export
 get_expression <- function(fit, x, genes, assay = NULL, n_samples = 25, library_size = 1e4, seed = 0,
-                           cell_data = NULL) {
-  ask("get_expression", as.list(environment()))
+                           cell_data = NULL, ...) {
+  ask("get_expression", as.list(environment()), ...)
 }
 
-#' The strongest genes of each factor or program
+#' The first genes of each factor, program or comparison
 #'
-#' @param loadings A table of [get_loadings()], [get_loadings_uncertainty()] or [population_loadings()].
-#' @param n How many genes of each factor or program.
+#' Genes whose sign is sure (`lfsr` below 0.05; `is_de` of a comparison) come first, where the table says so: of a gene
+#' with few counts the estimate can be large and mean little. Genes that were not tested are left out.
+#'
+#' @param loadings A table of [get_loadings()], [get_loadings_uncertainty()], [population_loadings()] or
+#'   [differential_expression()].
+#' @param n How many genes of each factor, program or comparison; all if `NULL`.
+#' @param direction `"up"`: only genes with positive loadings, or higher in `group1` (Seurat's `only.pos`); `"down"`: the
+#'   others. Both if `NULL`.
+#' @param by `"effect"`: the loading or log2 fold change, by its size; `"evidence"`: the same over its standard deviation.
+#' @param ... None: a name that is no argument is answered by the one that may be meant.
 #' @param gmt A file to write them to as gene sets in the GMT format (for `fgsea::gmtPathways()`); an existing one is
 #'   replaced. A factor or program gives two sets, such as `Z_1_up` and `Z_1_down`: genes with positive and with negative
 #'   loadings, strongest first.
-#' @return The same columns (a wide table becomes `gene`, `factor`, `loading`): the `n` rows that are largest in
-#'   absolute value, strongest first, those whose sign is sure (`lfsr` below 0.05) before the others.
+#' @return The same columns (a wide table becomes `gene`, `factor`, `loading`): the first `n` rows of each factor, program
+#'   or comparison, in the order of these.
 #' @examples
 #' fit <- readRDS(system.file("extdata", "fit.rds", package = "ldvae"))
 #' head(top_genes(get_loadings(fit), n = 3))
 #' @export
-top_genes <- function(loadings, n = 10, gmt = NULL) {
+top_genes <- function(loadings, n = 10, direction = NULL, by = "effect", gmt = NULL, ...) {
+  check_no_others("top_genes", ...)
   if (!is.data.frame(loadings) || !"gene" %in% names(loadings)) {
-    stop("`loadings` must be a table of get_loadings, get_loadings_uncertainty or population_loadings.",
-         call. = FALSE)
+    stop("`loadings` must be a table of get_loadings, get_loadings_uncertainty, population_loadings or ",
+         "differential_expression.", call. = FALSE)
   }
-  check_count("n", n, 1)
+  if (identical(n, Inf)) n <- NULL
+  if (!is.null(n)) check_count("n", n, 1)
   if (!is.null(gmt)) check_new_file("gmt", gmt)
-  if (!"loading" %in% names(loadings)) loadings <- long(loadings)
-  keys <- intersect(c("population", "kind", "program", "factor"), names(loadings))
+  if (!is.null(direction)) check_choice("direction", direction, c("up", "down"))
+  check_choice("by", by, c("effect", "evidence"))
+  compared <- all(c("lfc_mean", "lfc_std", "is_de") %in% names(loadings))
+  if (!compared && !"loading" %in% names(loadings)) loadings <- long(loadings)
+  effect <- loadings[[if (compared) "lfc_mean" else "loading"]]
+  std <- loadings[[if (compared) "lfc_std" else "std"]]
+  if (by == "evidence" && is.null(std)) {
+    stop("`by` must be 'effect' for a table without standard deviations (get_loadings_uncertainty).", call. = FALSE)
+  }
+  keys <- intersect(c("population", "kind", "program", "factor", "within", "group1", "group2"), names(loadings))
   group <- do.call(paste, c(unname(loadings[keys]), sep = "\r"))
   group <- factor(group, levels = unique(group))
-  unsure <- if ("lfsr" %in% names(loadings)) loadings$lfsr >= 0.05 else FALSE
-  first <- order(group, rep_len(unsure, nrow(loadings)), -abs(loadings$loading))
-  first <- first[stats::ave(seq_along(first), group[first], FUN = seq_along) <= n]
+  size <- abs(effect) / if (by == "evidence") std else 1
+  sure <- if (compared) loadings$is_de else if (is.null(loadings$lfsr)) TRUE else loadings$lfsr < 0.05
+  first <- order(group, !rep_len(sure %in% TRUE, nrow(loadings)), -size)
+  sign <- if (is.null(direction)) 0 else c(up = 1, down = -1)[[direction]]
+  first <- first[is.finite(effect[first]) & effect[first] * sign >= 0]
+  if (!is.null(n)) first <- first[stats::ave(seq_along(first), group[first], FUN = seq_along) <= n]
   loadings <- loadings[first, , drop = FALSE]
   rownames(loadings) <- NULL
-  if (!is.null(gmt)) write_gmt(loadings, keys, gmt)
+  if (!is.null(gmt)) write_gmt(loadings, keys, effect[first] > 0, gmt)
   loadings
 }
 
-write_gmt <- function(loadings, keys, file) {
-  way <- ifelse(loadings$loading > 0, "up", "down")
+write_gmt <- function(loadings, keys, up, file) {
+  way <- ifelse(up, "up", "down")
   names <- do.call(paste, c(unname(loadings[keys]), list(way), sep = "_"))
   sets <- split(loadings$gene, factor(names, unique(names)))
   lines <- sprintf("%s\tldvae\t%s", names(sets), vapply(sets, paste, "", collapse = "\t"))
@@ -232,6 +261,7 @@ plot.ldvae_fit <- function(x, ...) plot_loadings(get_loadings(x), ...)
 #'
 #' @param fit A fit.
 #' @param path The file; an existing one is replaced. A crash leaves the old file or the new one.
+#' @param ... None: a name that is no argument is answered by the one that may be meant.
 #' @return `save_fit()`: nothing. `load_fit()`: the fit.
 #' @examples
 #' if (engine_available()) {
@@ -241,13 +271,13 @@ plot.ldvae_fit <- function(x, ...) plot_loadings(get_loadings(x), ...)
 #'   load_fit(path)
 #' }
 #' @export
-save_fit <- function(fit, path) {
-  ask("save_fit", as.list(environment()))
+save_fit <- function(fit, path, ...) {
+  ask("save_fit", as.list(environment()), ...)
   invisible()
 }
 
 #' @rdname save_fit
 #' @export
-load_fit <- function(path) {
-  r_fit(ask("load_fit", as.list(environment())))
+load_fit <- function(path, ...) {
+  r_fit(ask("load_fit", as.list(environment()), ...))
 }

@@ -55,8 +55,8 @@ fit_ldvae <- function(x, genes = NULL, gene_symbols = NULL, batch_key = NULL, co
                       gene_likelihood = "nb", latent_distribution = "normal", decoder = "linear",
                       loadings_prior = "ard", max_epochs = NULL, batch_size = NULL, learning_rate = 1e-2,
                       validation_size = 0.1, early_stopping = TRUE, measure_factors = TRUE, checkpoint = NULL, seed = 0,
-                      device = "auto", progress = TRUE, cell_data = NULL) {
-  fit <- r_fit(ask("fit_ldvae", as.list(environment())))
+                      device = "auto", progress = TRUE, cell_data = NULL, ...) {
+  fit <- r_fit(ask("fit_ldvae", as.list(environment()), ...))
   if (fit$settings$stopped == "interrupted") {
     message("Interrupted: this is the fit of the best epoch so far, number ", fit$settings$best_epoch, ".")
   }
@@ -84,6 +84,6 @@ fit_ldvae <- function(x, genes = NULL, gene_symbols = NULL, batch_key = NULL, co
 #' }
 #' @export
 from_latent <- function(x, use_rep, genes = NULL, gene_symbols = NULL, batch_key = NULL, covariate_keys = character(),
-                        size_factor_key = NULL, assay = NULL, seed = 0, progress = TRUE, cell_data = NULL) {
-  r_fit(ask("from_latent", as.list(environment())))
+                        size_factor_key = NULL, assay = NULL, seed = 0, progress = TRUE, cell_data = NULL, ...) {
+  r_fit(ask("from_latent", as.list(environment()), ...))
 }

@@ -2,7 +2,9 @@
 
 # What the engine takes: counts (genes x cells), names, and only those columns of cell data that the question needs.
 read_input <- function(x, cell_data, assay, keys, genes = NULL, symbols = NULL, hint = NULL, reduction = NULL) {
-  counts <- counts_of(x, assay, hint)
+  check_cells(x)
+  assay <- assay_of(x, assay, hint)
+  counts <- counts_of(x, assay)
   if (!all(dim(counts))) {
     stop(sprintf("`x` must have cells and genes, but has %d and %d.", ncol(counts), nrow(counts)), call. = FALSE)
   }
@@ -23,23 +25,35 @@ read_input <- function(x, cell_data, assay, keys, genes = NULL, symbols = NULL, 
 
 is_se <- function(x) methods::is(x, "SummarizedExperiment")
 
-counts_of <- function(x, assay, hint) {
-  if (is_se(x)) {
-    counts_of_se(x, assay, hint)
-  } else if (inherits(x, "Seurat")) {
-    counts_of_seurat(x, assay, hint)
-  } else if (is.matrix(x) || methods::is(x, "Matrix") || methods::is(x, "DelayedMatrix")) {
-    if (!is.null(assay)) stop("`assay` must be NULL, since `x` is a matrix.", call. = FALSE)
-    x
-  } else {
+check_cells <- function(x) {
+  if (!is_se(x) && !inherits(x, "Seurat") && !is.matrix(x) && !methods::is(x, "Matrix") && !methods::is(x, "DelayedMatrix")) {
     stop("`x` must be a SingleCellExperiment, a Seurat object or a matrix of counts (genes x cells), not ",
          described(x), ".", call. = FALSE)
   }
 }
 
-counts_of_se <- function(x, assay, hint) {
-  there <- SummarizedExperiment::assayNames(x)
-  assay <- choose_assay(assay, hint, there, if ("counts" %in% there) "counts")
+# Which assay has the counts: the one that is named, the one that `hint` names if `x` has it, or the usual one.
+assay_of <- function(x, assay, hint) {
+  if (is_se(x)) {
+    there <- SummarizedExperiment::assayNames(x)
+    return(choose_assay(assay, hint, there, if ("counts" %in% there) "counts"))
+  }
+  if (!inherits(x, "Seurat")) {
+    if (!is.null(assay)) stop("`assay` must be NULL, since `x` is a matrix.", call. = FALSE)
+    return(NULL)
+  }
+  there <- SeuratObject::Assays(x)
+  default <- SeuratObject::DefaultAssay(x)
+  if (is.null(assay) && !isTRUE(hint %in% there) && inherits(x[[default]], "SCTAssay") && "RNA" %in% there) {
+    message("Counts are taken from the assay 'RNA', since those of '", default, "' are corrected; see `assay`.")
+    default <- "RNA"
+  }
+  choose_assay(assay, hint, there, default)
+}
+
+counts_of <- function(x, assay) {
+  if (inherits(x, "Seurat")) return(counts_of_seurat(x, assay))
+  if (!is_se(x)) return(x)
   counts <- SummarizedExperiment::assay(x, assay, withDimnames = FALSE)
   dimnames(counts) <- dimnames(x)
   counts
@@ -55,17 +69,12 @@ choose_assay <- function(assay, hint, there, default) {
   assay
 }
 
-counts_of_seurat <- function(x, assay, hint) {
-  there <- SeuratObject::Assays(x)
-  default <- SeuratObject::DefaultAssay(x)
-  if (is.null(assay) && is.null(hint) && inherits(x[[default]], "SCTAssay") && "RNA" %in% there) {
-    message("Counts are taken from the assay 'RNA', since those of '", default, "' are corrected; see `assay`.")
-    default <- "RNA"
-  }
-  assay <- choose_assay(assay, hint, there, default)
+counts_of_seurat <- function(x, assay) {
   counts <- seurat_layer(x[[assay]])
   if (is.null(counts) || !all(dim(counts))) {
-    stop("`assay`: '", assay, "' has no counts; name another assay of `x` (", shown(there), ").", call. = FALSE)
+    others <- setdiff(SeuratObject::Assays(x), assay)
+    stop("`assay`: '", assay, "' has no counts", if (length(others)) c("; name another assay of `x` (", shown(others), ")")
+         else ", and `x` no other assay: keep the raw counts in it", ".", call. = FALSE)
   }
   missing <- setdiff(colnames(x), colnames(counts))
   if (length(missing)) {
@@ -125,6 +134,10 @@ cell_column <- function(key, argument, data, x) {
   where <- if (is_se(x)) "colData(x)" else if (inherits(x, "Seurat")) "the meta data of `x`" else "`cell_data`"
   if (!key %in% colnames(data)) {
     there <- if (ncol(data)) paste0(" (", shown(colnames(data), 8L), ")") else ", which has none"
+    if (argument == "fit") {
+      stop(sprintf("`x` lacks the column '%s', which the fit registers as batch, covariate or size factor: %s must have it%s.",
+                   key, where, there), call. = FALSE)
+    }
     stop(sprintf("`%s` must name a column of %s%s, not '%s'.", argument, where, there, key), call. = FALSE)
   }
   value <- data[[key]]

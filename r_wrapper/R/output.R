@@ -2,16 +2,18 @@
 
 #' Put a fit into the object: embedding and loadings
 #'
-#' @param x A SingleCellExperiment or a Seurat object with counts of the fit's genes.
+#' @param x A SingleCellExperiment or a Seurat object with counts of the fit's genes. Not changed.
 #' @inheritParams get_factors
-#' @param scores A table of [get_program_scores()] for the cells of `x`: its columns become cell data, ready for
-#'   `scater::plotReducedDim(colour_by = )` or `FeaturePlot(features = )`.
+#' @param scores A table of [get_program_scores()]: its columns become cell data, ready for
+#'   `scater::plotReducedDim(colour_by = )` or `FeaturePlot(features = )`. Cells that it lacks get `NA`, of which a warning
+#'   tells.
 #' @param assay As in [population_loadings()].
-#' @return A changed copy of `x`. A SingleCellExperiment has `reducedDim(x, "LDVAE")`, a matrix: the scores of
-#'   the active factors, with their loadings in log2 units per standard deviation (attribute `"rotation"`) and what
-#'   [get_factors()] says of them (attribute `"factors"`); both are also in `metadata(x)$ldvae`, where they stay when
-#'   cells are chosen. A Seurat object has the reduction
-#'   `"ldvae"` with key `LDVAE_`, for `DimPlot(reduction = "ldvae")`, `VizDimLoadings()`, `DimHeatmap()` or
+#' @return A changed copy of `x`, with the scores of the active factors, each with the standard deviation of what it does
+#'   to expression ([get_latent()] with `scaled = TRUE`), as neighbours and clusters want them. A SingleCellExperiment has
+#'   them in `reducedDim(x, "LDVAE")`, a matrix, with the loadings in log2 units per standard deviation of the unscaled
+#'   score (attribute `"rotation"`) and what [get_factors()] says (attribute `"factors"`); both are also in
+#'   `metadata(x)$ldvae`, where they stay when cells are chosen. A Seurat object has the reduction `"ldvae"` with key
+#'   `LDVAE_`, for `DimPlot(reduction = "ldvae")`, `ElbowPlot()`, `VizDimLoadings()`, `DimHeatmap()` or
 #'   `RunUMAP(reduction = "ldvae", dims = ...)`; its dimension 1 is the first active factor.
 #' @examples
 #' if (engine_available() && requireNamespace("SingleCellExperiment", quietly = TRUE)) {
@@ -22,15 +24,17 @@
 #'   SingleCellExperiment::reducedDim(sce, "LDVAE")
 #' }
 #' @export
-add_ldvae <- function(x, fit, scores = NULL, assay = NULL) {
+add_ldvae <- function(x, fit, scores = NULL, assay = NULL, ...) {
+  check_no_others("add_ldvae", ...)
   check_given(as.list(environment()))
   if (!methods::is(x, "SingleCellExperiment") && !inherits(x, "Seurat")) {
-    stop("`x` must be a SingleCellExperiment or a Seurat object, not ", described(x), ".", call. = FALSE)
+    stop("`x` must be a SingleCellExperiment or a Seurat object, not ", described(x), ": the object comes first.",
+         call. = FALSE)
   }
   factors <- get_factors(fit)
   factors <- factors[factors$active, ]
   if (!nrow(factors)) stop("`fit` has no active factor, so there is nothing to add.", call. = FALSE)
-  latent <- get_latent(fit, x, assay = assay)
+  latent <- get_latent(fit, x, scaled = TRUE, assay = assay)
   embedding <- as.matrix(latent[factors$factor])
   rownames(embedding) <- latent$cell
   loadings <- as.matrix(get_loadings(fit)[factors$factor])
@@ -56,8 +60,10 @@ add_scores <- function(x, scores) {
     stop("`scores` must be the table that get_program_scores returns.", call. = FALSE)
   }
   rows <- match(colnames(x), scores$cell)
+  if (all(is.na(rows))) stop(sprintf("`scores` has none of the %d cells of `x`.", length(rows)), call. = FALSE)
   if (anyNA(rows)) {
-    stop(sprintf("`scores` lacks %d of the %d cells of `x`.", sum(is.na(rows)), length(rows)), call. = FALSE)
+    warning(sprintf("`scores` lacks %d of the %d cells of `x`: they get NA.", sum(is.na(rows)), length(rows)),
+            call. = FALSE)
   }
   for (name in setdiff(names(scores), "cell")) {
     if (is_se(x)) SummarizedExperiment::colData(x)[[name]] <- scores[[name]][rows]
@@ -101,6 +107,7 @@ add_to_seurat <- function(x, embedding, loadings, fit) {
 #' @param fit A fit of these counts, which knows the dispersion of each gene; genes that it does not have get the
 #'   median. Without it, counts are taken to be Poisson, which leaves parts of real counts correlated.
 #' @param seed Of the draws.
+#' @param ... None: a name that is no argument is answered by the one that may be meant.
 #' @return A list of two, `first` and `second`, of the kind of `x`: the counts and the cell data, nothing else, since it
 #'   may come from all counts. Cells without a count in one of the parts are left out of both, with a warning.
 #' @references
@@ -114,7 +121,8 @@ add_to_seurat <- function(x, embedding, loadings, fit) {
 #'   parts$first
 #' }
 #' @export
-split_counts <- function(x, assay = NULL, share = 0.5, fit = NULL, seed = 0) {
+split_counts <- function(x, assay = NULL, share = 0.5, fit = NULL, seed = 0, ...) {
+  check_no_others("split_counts", ...)
   check_given(as.list(environment()))
   if (!is.null(fit)) fit <- check_fit(fit)
   input <- read_input(x, NULL, assay = assay, keys = character(), hint = c(fit$settings$assay, fit$settings$layer)[1],
@@ -168,6 +176,7 @@ with_counts <- function(x, counts, kept) {
 #' @param depth Multiplier of the library size of some populations, such as `c(P0 = 3)`.
 #' @param inverse_dispersion Median of the genes' inverse dispersion (variance mu + mu^2 / inverse dispersion).
 #' @param seed Same arguments and seed: same counts, also from Python.
+#' @param ... None: a name that is no argument is answered by the one that may be meant.
 #' @return A SingleCellExperiment with the assay `counts`; cell data `population`, `batch` and, with samples, `sample`
 #'   and `treatment`; `reducedDim(x, "activity")`, the activity of the own program, then of each shared and partial one;
 #'   and `metadata(x)$truth`, a list of all effects in natural log units (`programs`, `shared`, `active`, `rewired`,
@@ -181,7 +190,8 @@ simulate_counts <- function(n_cells = 2000, n_genes = 1000, n_populations = 4, p
                             n_shared = 1, n_partial = 0, null_populations = character(),
                             rewired_populations = character(), n_identity = 60, smallest_share = 0.03, n_batches = 2,
                             n_samples = 0, sample_std = 0.3, n_sample_genes = 100, treatment_effect = 0,
-                            library_size = 800, depth = NULL, inverse_dispersion = 3.3, seed = 0) {
+                            library_size = 800, depth = NULL, inverse_dispersion = 3.3, seed = 0, ...) {
+  check_no_others("simulate_counts", ...)
   arguments <- as.list(environment())
   need_package("SingleCellExperiment", "Simulated counts", "BiocManager::install")
   made <- simulated(plain_arguments(arguments))

@@ -2,7 +2,6 @@
 
 # Beyond it there is nothing left to tell apart, and one gene would flatten all the others.
 .lfsr_floor <- 1e-12
-.max_comparisons <- 30
 .max_factors <- 6 # with a colour of their own
 
 #' Draw differential expression as volcanoes
@@ -23,7 +22,9 @@
 #' @param n_labels Called genes to name per panel, the surest and largest first.
 #' @param contributions The data.frame of [differential_contributions()] for the same comparisons,
 #'   of the same cells.
-#' @return A ggplot with one panel per comparison (the first 30, and it says so), or a patchwork
+#' @param page Which page, if there are more than 24 panels.
+#' @param ... None: a name that is no argument is answered by the one that may be meant.
+#' @return A ggplot with one panel per comparison (the first 24, and it says so: see `page`), or a patchwork
 #'   with `contributions`; 7.5 inches of width and 2.2 inches per row of panels (4 with `contributions`)
 #'   suit it.
 #' @examples
@@ -35,7 +36,8 @@
 #' if (requireNamespace("ggplot2", quietly = TRUE)) plot_differential_expression(de)
 #' @export
 plot_differential_expression <- function(de, group1 = NULL, group2 = NULL, n_labels = 10,
-                                         contributions = NULL) {
+                                         contributions = NULL, page = 1, ...) {
+  check_no_others("plot_differential_expression", ...)
   check_table("de", de, c("gene", "group1", "group2", "lfc_mean", "lfsr", "is_de"),
     "differential_expression")
   if (is.null(de$within)) de$within <- ""
@@ -48,12 +50,13 @@ plot_differential_expression <- function(de, group1 = NULL, group2 = NULL, n_lab
   need_package("ggplot2", "Plots")
   id <- paste(de$within, de$group1, de$group2, sep = "\r")
   comparisons <- split(de, factor(id, unique(id)))
-  drawn <- utils::head(comparisons, .max_comparisons)
+  page <- page_of(length(comparisons), page)
+  drawn <- comparisons[page$panels]
   points <- lapply(drawn, volcano_points)
   titles <- unname(vapply(drawn, function(rows) as.character(rows$group1[1]), ""))
   several_within <- length(unique(de$within)) > 1
   details <- unname(mapply(volcano_details, drawn, points, several_within))
-  several <- length(drawn) > 1
+  several <- length(comparisons) > 1
   foot <- caption(c(
     if (explained && several) {
       "log2 fold change, group 1 over group 2 (across), against -log10 lfsr (up)"
@@ -61,24 +64,26 @@ plot_differential_expression <- function(de, group1 = NULL, group2 = NULL, n_lab
     if (explained) paste("bars: contributions of the factors to the change in mean log2 expression",
       "(log2 units)"),
     if (any(de$lfsr < .lfsr_floor, na.rm = TRUE)) paste("triangles: lfsr below", .lfsr_floor),
-    if (length(comparisons) > length(drawn)) paste0("First ", .max_comparisons, " of ",
-      length(comparisons), " comparisons: choose with `group1` and `group2`.")
+    page$foot
   ))
   if (!explained) {
-    volcanoes <- volcano_panels(points, titles, details, n_labels, panel_columns(length(points)))
+    columns <- panel_columns(length(points))
+    say_size(length(points), columns, 2.2)
+    volcanoes <- volcano_panels(points, titles, details, n_labels, columns)
     return(volcanoes + if (nzchar(foot$caption)) foot)
   }
   parts <- by_factor(contributions, drawn, points, n_labels)
   need_package("patchwork", "Contributions")
   columns <- gene_columns(parts)
-  page <- page_of_pairs(length(parts), columns, foot, beside = !several, draw = function(i) {
+  say_size(length(parts), columns, 4)
+  whole <- page_of_pairs(length(parts), columns, foot, beside = !several, draw = function(i) {
     pair <- list(
       volcano_panels(points[i], titles[i], details[i], n_labels, columns),
       stacked_panels(parts[i], length(i))
     )
     if (several) lapply(pair, `+`, ggplot2::labs(x = NULL, y = NULL)) else pair # the foot has them
   })
-  page + patchwork::plot_layout(guides = "collect") & ggplot2::theme(legend.position = "bottom")
+  whole + patchwork::plot_layout(guides = "collect") & ggplot2::theme(legend.position = "bottom")
 }
 
 volcano_panels <- function(points, titles, details, n_labels, columns) {
@@ -186,6 +191,7 @@ own_contributions <- function(contributions, comparison, genes, key) {
 #'
 #' @param association The data.frame of [associate_factors()]: effects in standard deviations of the
 #'   factor.
+#' @param ... None: a name that is no argument is answered by the one that may be meant.
 #' @return A ggplot; 0.2 inches of height per row and 1.2 inches for the rest suit it.
 #' @examples
 #' association <- data.frame(
@@ -194,7 +200,8 @@ own_contributions <- function(contributions, comparison, genes, key) {
 #' )
 #' if (requireNamespace("ggplot2", quietly = TRUE)) plot_association(association)
 #' @export
-plot_association <- function(association) {
+plot_association <- function(association, ...) {
+  check_no_others("plot_association", ...)
   check_table("association", association, c("factor", "key", "level", "within", "effect", "padj"),
     "associate_factors")
   need_package("ggplot2", "Plots")

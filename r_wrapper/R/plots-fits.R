@@ -7,6 +7,7 @@
 #' The lower panel has the KL divergence of the latent variables.
 #'
 #' @param history The data.frame of [get_history()], or a fit; nats per cell.
+#' @param ... None: a name that is no argument is answered by the one that may be meant.
 #' @return A ggplot; 4.5 by 3.5 inches suit it.
 #' @examples
 #' history <- data.frame(
@@ -15,7 +16,8 @@
 #' )
 #' if (requireNamespace("ggplot2", quietly = TRUE)) plot_history(history)
 #' @export
-plot_history <- function(history) {
+plot_history <- function(history, ...) {
+  check_no_others("plot_history", ...)
   if (inherits(history, "ldvae_fit")) history <- get_history(history)
   check_table("history", history, c("epoch", "elbo_train", "elbo_validation", "kl"), "get_history")
   need_package("ggplot2", "Plots")
@@ -80,6 +82,8 @@ elbo_limits <- function(elbo) {
 #'   factor.
 #' @param factors Names of factors, one panel each; the first six if `NULL`.
 #' @param n_genes Genes per panel, half of them from each end.
+#' @param page Which page, if there are more than 24 panels.
+#' @param ... None: a name that is no argument is answered by the one that may be meant.
 #' @return A ggplot; 7.5 inches of width and 2 inches per row of panels suit it.
 #' @examples
 #' loadings <- data.frame(
@@ -88,12 +92,15 @@ elbo_limits <- function(elbo) {
 #' )
 #' if (requireNamespace("ggplot2", quietly = TRUE)) plot_loadings(loadings, n_genes = 4)
 #' @export
-plot_loadings <- function(loadings, factors = NULL, n_genes = 10) {
+plot_loadings <- function(loadings, factors = NULL, n_genes = 10, page = 1, ...) {
+  check_no_others("plot_loadings", ...)
   if (inherits(loadings, "ldvae_fit")) loadings <- get_loadings(loadings)
   check_table("loadings", loadings, c("gene", "Z_1"), "get_loadings")
   every <- setdiff(names(loadings), "gene")
   factors <- chosen("factors", factors, every, default = utils::head(every, 6))
   check_count("n_genes", n_genes, 1)
+  page <- page_of(length(factors), page)
+  factors <- factors[page$panels]
   need_package("ggplot2", "Plots")
   rows <- lapply(factors, function(factor) {
     value <- loadings[[factor]]
@@ -105,7 +112,9 @@ plot_loadings <- function(loadings, factors = NULL, n_genes = 10) {
   if (!any(vapply(rows, nrow, 0L))) {
     stop("`factors`: no loading of ", shown(factors), " differs from zero.", call. = FALSE)
   }
-  gene_panels(rows, factors) +
+  columns <- gene_columns(rows)
+  say_size(length(rows), columns, 2)
+  gene_panels(rows, factors, columns = columns) +
     ggplot2::geom_col(ggplot2::aes(fill = fill), colour = NA, width = 0.7) +
-    ggplot2::labs(x = "loading (log2 units per SD of the factor)")
+    ggplot2::labs(x = "loading (log2 units per SD of the factor)", caption = page$foot)
 }

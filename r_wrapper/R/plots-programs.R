@@ -22,6 +22,8 @@
 #'   cells (a matrix of numbers with cells in rows) to draw the activity over.
 #' @param populations Names of populations to draw, in this order; all if `NULL`.
 #' @param n_genes Genes per panel, by their rank.
+#' @param page Which page, if there are more than 24 panels.
+#' @param ... None: a name that is no argument is answered by the one that may be meant.
 #' @return A ggplot, or a patchwork with `scores`; 7.5 inches of width and 1.8 inches per row of
 #'   panels (3 with `scores`) suit it.
 #' @examples
@@ -37,7 +39,8 @@
 #' if (requireNamespace("ggplot2", quietly = TRUE)) plot_programs(loadings, programs)
 #' @export
 plot_programs <- function(loadings, programs = NULL, scores = NULL, embedding = NULL,
-                          populations = NULL, n_genes = 8) {
+                          populations = NULL, n_genes = 8, page = 1, ...) {
+  check_no_others("plot_programs", ...)
   key <- c("population", "kind", "program")
   check_table("loadings", loadings, c(key, "gene", "loading", "std", "lfsr", "rank"),
     "population_loadings", empty = TRUE)
@@ -57,9 +60,13 @@ plot_programs <- function(loadings, programs = NULL, scores = NULL, embedding = 
       label = "No program was called in any of these populations."))
   }
   activity <- program_activity(scores, embedding, score_names(called$population, called$program))
-  foot <- program_foot(called, names, !is.null(activity))
+  page <- page_of(nrow(called), page)
+  foot <- program_foot(called, names, !is.null(activity), page$foot)
+  called <- called[page$panels, ]
+  if (!is.null(activity)) activity$scores <- activity$scores[page$panels]
   rows <- program_genes(loadings, called, n_genes)
   columns <- gene_columns(rows)
+  say_size(length(rows), columns, if (is.null(activity)) 1.8 else 3)
   if (is.null(activity)) return(program_panels(rows, called, columns) + foot)
   need_package("patchwork", "Activities")
   page_of_pairs(length(rows), columns, foot, function(i) {
@@ -70,7 +77,7 @@ plot_programs <- function(loadings, programs = NULL, scores = NULL, embedding = 
   })
 }
 
-program_foot <- function(called, names, active) {
+program_foot <- function(called, names, active, pages) {
   kinds <- unique(as.character(called$kind))
   units <- unique(ifelse(kinds %in% names(.units), .units[kinds], "log2 units"))
   silent <- setdiff(names, called$population)
@@ -79,7 +86,8 @@ program_foot <- function(called, names, active) {
       paste(units, collapse = " / "), "); filled: lfsr < 0.05"),
     if (active) paste("below: activity of the program in each cell, from low (blue) to high",
       "(vermillion)"),
-    if (length(silent)) paste0("No program called in ", paste(silent, collapse = ", "), ".")
+    if (length(silent)) paste0("No program called in ", paste(silent, collapse = ", "), "."),
+    pages
   ))
 }
 
@@ -160,6 +168,7 @@ program_panels <- function(rows, called, columns) {
 #' @param n_genes Genes to name of each program, from both of its ends, of the population in which it is active most
 #'   strongly.
 #' @param max_programs Most rows; it says so if there are more.
+#' @param ... None: a name that is no argument is answered by the one that may be meant.
 #' @return A ggplot; 3.5 inches and .25 per population of width, 1.5 inches and .2 per program of height suit it.
 #' @examples
 #' map <- data.frame(
@@ -169,7 +178,8 @@ program_panels <- function(rows, called, columns) {
 #' )
 #' if (requireNamespace("ggplot2", quietly = TRUE)) plot_program_map(map)
 #' @export
-plot_program_map <- function(program_map, populations = NULL, programs = NULL, n_genes = 3, max_programs = 60) {
+plot_program_map <- function(program_map, populations = NULL, programs = NULL, n_genes = 3, max_programs = 60, ...) {
+  check_no_others("plot_program_map", ...)
   check_table("program_map", program_map,
     c("program", "population", "variance", "padj", "active", "top_up", "top_down"), "get_program_map", empty = TRUE)
   check_count("n_genes", n_genes, 0)

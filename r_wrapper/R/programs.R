@@ -72,27 +72,27 @@
 #' }
 #' @export
 population_loadings <- function(fit, x, groupby, kind = "specific", reference = NULL, sample_key = NULL,
-                                adjust = NULL, assay = NULL, n_programs = 5, seed = 0, cell_data = NULL) {
-  ask("population_loadings", as.list(environment()))
+                                adjust = NULL, assay = NULL, n_programs = 5, seed = 0, cell_data = NULL, ...) {
+  ask("population_loadings", as.list(environment()), ...)
 }
 
 #' @rdname population_loadings
 #' @export
 population_programs <- function(fit, x, groupby, kind = "specific", reference = NULL, sample_key = NULL,
-                                adjust = NULL, assay = NULL, n_programs = 5, seed = 0, cell_data = NULL) {
-  ask("population_programs", as.list(environment()))
+                                adjust = NULL, assay = NULL, n_programs = 5, seed = 0, cell_data = NULL, ...) {
+  ask("population_programs", as.list(environment()), ...)
 }
 
 #' @rdname population_loadings
 #' @export
 get_program_scores <- function(fit, x, groupby, kind = "specific", reference = NULL, sample_key = NULL,
-                               assay = NULL, n_programs = 5, seed = 0, cell_data = NULL) {
-  ask("get_program_scores", as.list(environment()))
+                               assay = NULL, n_programs = 5, seed = 0, cell_data = NULL, ...) {
+  ask("get_program_scores", as.list(environment()), ...)
 }
 
 #' @rdname population_loadings
 #' @export
 get_program_map <- function(fit, x, groupby, sample_key = NULL, assay = NULL, n_programs = 5, seed = 0,
-                            cell_data = NULL) {
-  ask("get_program_map", as.list(environment()))
+                            cell_data = NULL, ...) {
+  ask("get_program_map", as.list(environment()), ...)
 }

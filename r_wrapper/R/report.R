@@ -23,7 +23,7 @@
 #' }
 #' @export
 write_report <- function(fit, x, groupby, path, key = NULL, sample_key = NULL, embedding = NULL, assay = NULL,
-                         n_genes = 10, seed = 0, cell_data = NULL) {
-  ask("write_report", as.list(environment()))
+                         n_genes = 10, seed = 0, cell_data = NULL, ...) {
+  ask("write_report", as.list(environment()), ...)
   invisible()
 }

@@ -66,6 +66,15 @@ def test_progress_shows_and_an_interrupt_returns_the_best_fit_so_far(console):
     assert "ldvae:" not in console.until('"finished"')
 
 
+def test_questions_show_how_far_they_are_and_leave_nothing(console):
+    console.send("fit <- fit_ldvae(sce, max_epochs = 2, progress = FALSE)")
+    console.send('programs <- population_programs(fit, sce, groupby = "population"); cat("do", "ne\\n", sep = "")')
+    said = console.until("done")
+    assert "local models:" in said and "programs:" in said
+    last = said[: said.rindex("done")].rsplit("\r", 2)
+    assert last[-1].strip() == "" and "%" not in last[-1]  # the bar is wiped out
+
+
 def test_the_session_survives_an_interrupt_at_any_moment(console):
     random = Random(0)
     for _ in range(30):

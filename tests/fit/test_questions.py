@@ -130,11 +130,47 @@ def test_top_genes_of_a_long_table():
     assert len(top_genes(long, n=10.0)) == 6
 
 
+@pytest.fixture
+def compared():
+    return pd.DataFrame(
+        {
+            "within": "all", "gene": list("uvwx"), "group1": "B", "group2": "rest", "lfc_mean": [3.0, -2, 1, np.nan],
+            "lfc_std": [2.0, 0.5, 0.1, np.nan], "is_de": [False, True, True, False], "lfsr": [0.1, 0, 0, np.nan],
+        }
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "genes"),
+    [({}, "vwu"), ({"by": "evidence"}, "wvu"), ({"direction": "up"}, "wu"), ({"direction": "down", "n": None}, "v")],
+)
+def test_top_genes_of_a_comparison_begin_with_the_called(compared, arguments, genes):
+    both = pd.concat([compared, compared.assign(group1="A")])
+    found = top_genes(both, **arguments)
+    assert found["gene"].tolist() == list(genes) * 2 and found["group1"].tolist() == sorted(found["group1"])[::-1]
+    assert list(found.columns) == list(both.columns)
+
+
+def test_top_genes_of_a_comparison_are_gene_sets(compared, tmp_path):
+    top_genes(compared[compared["is_de"]], gmt=tmp_path / "x.gmt")
+    assert (tmp_path / "x.gmt").read_text() == "all_B_rest_down\tldvae\tv\nall_B_rest_up\tldvae\tw\n"
+
+
+def test_scaled_scores_are_as_wide_as_what_the_factor_does(fit, simulated):
+    unit, scaled = get_latent(fit).set_index("cell"), get_latent(fit, scaled=True).set_index("cell")
+    length = np.sqrt((get_loadings(fit).set_index("gene") ** 2).sum())
+    pd.testing.assert_frame_equal(scaled, unit * length)
+    assert np.allclose(scaled.std(ddof=0), length, rtol=1e-3)
+    again = get_latent(fit, simulated, scaled=True, inactive=True).set_index("cell")
+    assert np.allclose(again[scaled.columns], scaled, atol=1e-2) and again.shape[1] == 6
+
+
 def test_top_genes_says_what_is_wrong(fit):
     with pytest.raises(TypeError) as caught:
         top_genes(fit)
     assert str(caught.value) == (
-        "`loadings` must be a table of get_loadings, get_loadings_uncertainty or population_loadings."
+        "`loadings` must be a table of get_loadings, get_loadings_uncertainty, population_loadings or "
+        "differential_expression."
     )
     with pytest.raises(ValueError, match="`n` must be a whole number of at least 1, not 0"):
         top_genes(get_loadings(fit), n=0)

@@ -13,7 +13,7 @@ from ldvae.tables import score_name
 from pictures import NAMES, legible, program_tables, score_tables, texts, titles
 
 
-@pytest.mark.parametrize("n", [6, 30])
+@pytest.mark.parametrize("n", [6, 24])
 @pytest.mark.parametrize("with_scores", [False, True])
 def test_programs_one_panel_per_called_program(n: int, with_scores: bool, tmp_path: Path) -> None:
     loadings, programs = program_tables(n)
@@ -67,7 +67,7 @@ def test_programs_between_show_no_share() -> None:
     assert "padj" in " ".join(details) and "%" not in " ".join(details)
 
 
-@pytest.mark.parametrize("n", [6, 30])
+@pytest.mark.parametrize("n", [6, 24])
 def test_programs_between_without_a_table_of_programs(n: int, tmp_path: Path) -> None:
     loadings, _ = program_tables(n, "between")
     figure = plot_programs(loadings, None)

@@ -37,9 +37,9 @@ def written(fit, cells, tmp_path_factory, volcanoes):
     path = tmp_path_factory.mktemp("report") / "report.html"
     at = np.random.default_rng(0).normal(size=(cells.n_obs, 2))
 
-    def plot(de, *, contributions=None):
+    def plot(de, *, contributions=None, page=1):
         volcanoes.append((de, contributions))
-        return ldvae.plot_differential_expression(de, contributions=contributions)
+        return ldvae.plot_differential_expression(de, contributions=contributions, page=page)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sections, "plot_differential_expression", plot)

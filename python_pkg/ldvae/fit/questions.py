@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,6 @@ import pandas as pd
 
 from .. import checks
 from ..counts.labels import read_cells
-from ..machine.files import replacing
 from ..machine.memory import need_memory
 from ..tables import LEVEL, factor_names, table, wide
 from .cells import read_data
@@ -25,7 +23,6 @@ __all__ = [
     "get_latent",
     "get_loadings",
     "get_loadings_uncertainty",
-    "top_genes",
 ]
 
 _BYTES_PER_ROW = 60  # of the table of `get_expression`, with what it is made from
@@ -46,7 +43,9 @@ def get_history(fit: Fit) -> pd.DataFrame:
     return table("history", check_fit(fit).history)
 
 
-def get_latent(fit: Fit, adata: Any = None, *, inactive: bool = False, layer: str | None = None) -> pd.DataFrame:
+def get_latent(
+    fit: Fit, adata: Any = None, *, inactive: bool = False, scaled: bool = False, layer: str | None = None
+) -> pd.DataFrame:
     """Score of every cell on every active factor: `cell, Z_1, ...` (mean 0, variance 1 over the training cells).
 
     Parameters
@@ -58,16 +57,24 @@ def get_latent(fit: Fit, adata: Any = None, *, inactive: bool = False, layer: st
         nothing; of genes that are missing a message says what the others tell.
     inactive
         Also the directions of the latent that are no factors (see `get_factors`).
+    scaled
+        Multiply each score by the length of its factor's loadings (the root of their sum of squares): standard
+        deviations over the training cells are then log2 units over all genes, and a factor that moves many genes keeps
+        cells further apart than one that moves few, as clustering and neighbours want it.
     layer
         The layer of `adata` with the counts: "X" for `adata.X`, "raw" for `adata.raw`; where the fit took them if None.
     """
     fit = check_fit(fit)
+    scaled = checks.boolean("scaled", scaled)
     cells, mean, variance = fit.cells, fit.latent_mean, fit.latent_variance
     if adata is not None:
         data = read_data(fit, adata, layer)
         cells, mean, variance = data.counts.cells, data.mean, data.variance
     chosen, names = _factors(fit, inactive)
-    return wide("cell", cells, names, factor_scores(fit, mean, variance, chosen))
+    scores = factor_scores(fit, mean, variance, chosen)
+    if scaled:
+        scores = scores * np.sqrt((fit.factors["loadings"][:, chosen] ** 2).sum(0))
+    return wide("cell", cells, names, scores)
 
 
 def get_loadings(fit: Fit, *, inactive: bool = False) -> pd.DataFrame:
@@ -144,52 +151,6 @@ def get_factors(fit: Fit) -> pd.DataFrame:
     columns = {k: f.get(k, unknown) for k in ("reliability", "pval", "variance_explained", "kl", "active")}
     n_genes = (f["loadings_lfsr"] < LEVEL).sum(0)
     return table("factors", {"factor": factor_names(len(unknown)), "n_genes": n_genes, **columns})
-
-
-def top_genes(loadings: pd.DataFrame, *, n: int = 10, gmt: str | os.PathLike[str] | None = None) -> pd.DataFrame:
-    """The strongest rows of a loadings table: the `n` largest in absolute value of each factor or program.
-
-    Genes whose sign is sure (lfsr below 0.05) come first, where the table says so: of a gene with few counts the
-    estimate can be large and mean little.
-
-    Parameters
-    ----------
-    loadings
-        A table of `get_loadings`, `get_loadings_uncertainty` or `population_loadings`.
-    n
-        Rows per factor or program.
-    gmt
-        A file to write them to as gene sets in the GMT format; an existing one is replaced. A factor or program gives
-        two sets, such as `Z_1_up` and `Z_1_down`: genes with positive and with negative loadings, strongest first.
-
-    Returns
-    -------
-    DataFrame
-        The same columns (a wide table becomes `gene, factor, loading`), strongest first.
-    """
-    n, gmt = checks.integer("n", n, 1), checks.optional(checks.new_file, "gmt", gmt)
-    if not isinstance(loadings, pd.DataFrame) or "gene" not in loadings:
-        raise TypeError("`loadings` must be a table of get_loadings, get_loadings_uncertainty or population_loadings.")
-    if "loading" not in loadings:
-        loadings = loadings.melt("gene", var_name="factor", value_name="loading")
-    keys = [c for c in ("population", "kind", "program", "factor") if c in loadings]
-    unsure = loadings["lfsr"] >= LEVEL if "lfsr" in loadings else np.zeros(len(loadings), bool)
-    order = loadings.index[np.lexsort((-loadings["loading"].abs(), unsure))]
-    first = loadings.loc[order].groupby(keys, sort=False, observed=True).head(n)
-    position = {key: i for i, key in enumerate(loadings[keys].drop_duplicates().itertuples(index=False, name=None))}
-    rank = [position[key] for key in first[keys].itertuples(index=False, name=None)]
-    first = first.iloc[np.argsort(rank, kind="stable")].reset_index(drop=True)
-    if gmt is not None:
-        way = np.where(first["loading"] > 0, "up", "down")
-        labels = zip(*(first[key] for key in keys), way, strict=True)
-        names = pd.Series(["_".join(parts) for parts in labels], dtype=object)
-        with (
-            replacing(gmt, "gene sets", "gmt") as temporary,
-            temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="\n") as file,
-        ):
-            for name, genes in first["gene"].groupby(names, sort=False):
-                file.write("\t".join([str(name), "ldvae", *genes]) + "\n")
-    return first
 
 
 def get_expression(

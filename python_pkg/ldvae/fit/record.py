@@ -80,7 +80,8 @@ NAMES = ("genes", "cells")
 def check_fit(fit: Any) -> Fit:
     """The argument `fit`, if it is one."""
     if not isinstance(fit, Fit):
-        raise TypeError(f"`fit` must be a Fit (from fit_ldvae or load_fit), not a {type(fit).__name__}.")
+        order = ": the fit comes first, then the cells" if hasattr(fit, "obs_names") else ""
+        raise TypeError(f"`fit` must be a Fit (from fit_ldvae or load_fit), not a {type(fit).__name__}{order}.")
     return fit
 
 

@@ -35,8 +35,8 @@ def add_ldvae(
     fit
         The fit.
     scores
-        A table of `get_program_scores` for the cells of `adata`; its columns become columns of `obs`, for
-        `sc.pl.umap(color=...)`.
+        A table of `get_program_scores`; its columns become columns of `obs`, for `sc.pl.umap(color=...)`. Cells that it
+        lacks, as those of other populations if it is of some only, get NaN, which a message says.
     de
         A table of `differential_expression` that compares each group once, for `sc.pl.rank_genes_groups*` and
         `sc.get.rank_genes_groups_df`.
@@ -48,9 +48,10 @@ def add_ldvae(
     Returns
     -------
     AnnData
-        With `obsm["X_ldvae"]` (scores on the active factors), `varm["ldvae_loadings"]` (log2 units per SD; NaN for
-        genes that were not modelled) and `uns["ldvae"]` (factors, variance explained and settings). With `de`, also
-        `uns["rank_genes_groups"]`: `logfoldchanges` is `lfc_mean`, `scores` the same over its standard deviation,
+        With `obsm["X_ldvae"]` (scores on the active factors, each with the standard deviation of what it does to
+        expression: `get_latent` with `scaled=True`), `varm["ldvae_loadings"]` (log2 units per SD of the unscaled score;
+        NaN for genes that were not modelled) and `uns["ldvae"]` (factors, variance explained and settings). With `de`,
+        also `uns["rank_genes_groups"]`: `logfoldchanges` is `lfc_mean`, `scores` the same over its standard deviation,
         `pvals` the `lfsr`, `pvals_adj` its mean over the genes that are at least as sure (the share of false signs to
         expect among these), `pts` and `pts_rest` the shares of cells with a count.
     """
@@ -60,16 +61,15 @@ def add_ldvae(
         raise ValueError("`groupby` names the groups that `de` compares, and `de` is None.")
     active = np.flatnonzero(fit.factors["active"])
     names = np.array(factor_names(fit.config.n_latent), dtype=object)[active]
-    latent, known = get_latent(fit, adata, layer=layer), pd.Index(fit.genes)
+    latent, known = get_latent(fit, adata, scaled=True, layer=layer), pd.Index(fit.genes)
     position = known.get_indexer(pd.Index(names_in_fit(fit, adata.var)))
-    rows = None if scores is None else _rows_of(latent["cell"], scores)
+    more = None if scores is None else _for_cells(latent["cell"], scores)
     ranked = None if de is None else _rank_genes_groups(adata, fit, de, groupby)
     out = adata.to_memory(copy=True)  # what is backed or zarr has no copy of its own
     loadings = np.where((position >= 0)[:, None], fit.factors["loadings"][position][:, active], np.nan)
     out.obsm["X_ldvae"] = latent[names.tolist()].to_numpy()
-    if scores is not None:
-        for column in scores.columns.drop("cell"):
-            out.obs[column] = scores[column].to_numpy()[rows]
+    if more is not None:
+        out.obs[more.columns] = more.to_numpy()
     if ranked is not None:
         out.uns["rank_genes_groups"] = ranked
     out.varm["ldvae_loadings"] = loadings
@@ -83,13 +83,15 @@ def add_ldvae(
     return out
 
 
-def _rows_of(cells: pd.Series, scores: pd.DataFrame) -> np.ndarray:
+def _for_cells(cells: pd.Series, scores: pd.DataFrame) -> pd.DataFrame:
     if not isinstance(scores, pd.DataFrame) or "cell" not in scores:
         raise TypeError("`scores` must be the table that get_program_scores returns.")
-    rows: np.ndarray = pd.Index(scores["cell"]).get_indexer(pd.Index(cells))
-    if (rows < 0).any():
-        raise ValueError(f"`scores` lacks {int((rows < 0).sum())} of the {len(rows)} cells of `adata`.")
-    return rows
+    lacking = int((~cells.isin(scores["cell"])).sum())
+    if lacking == len(cells):
+        raise ValueError(f"`scores` has none of the {len(cells)} cells of `adata`.")
+    if lacking:
+        checks.warn(f"`scores` lacks {lacking} of the {len(cells)} cells of `adata`: they get NaN.")
+    return scores.set_index("cell").reindex(cells)
 
 
 def _rank_genes_groups(adata: Any, fit: Fit, de: pd.DataFrame, groupby: Any) -> dict[str, Any]:

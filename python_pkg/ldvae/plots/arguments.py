@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
 from .. import checks
 
-if TYPE_CHECKING:
-    pass
+__all__ = ["check_axes", "check_known", "check_table", "load_drawing", "n_pages", "paged"]
 
-__all__ = ["check_axes", "check_known", "check_table", "load_drawing"]
+_PANELS = 24  # of a page: six lines of four
+T = TypeVar("T")
 
 
 def load_drawing() -> Any:
@@ -46,6 +46,19 @@ def check_known(name: str, values: Sequence[str], choices: Sequence[str]) -> Non
     unknown = [value for value in values if value not in choices]
     if unknown:
         raise ValueError(f"`{name}` names {checks.shown(unknown)}, but the table has {checks.shown(choices, 8)}.")
+
+
+def n_pages(n_panels: int) -> int:
+    """How many pages they need."""
+    return max(1, -(-n_panels // _PANELS))
+
+
+def paged(panels: list[T], page: Any) -> tuple[list[T], list[str]]:
+    """The panels of one page, and what the foot says of the other pages."""
+    pages = n_pages(len(panels))
+    page = checks.integer("page", page, 1, pages)
+    said = [f"Page {page} of {pages}, of {len(panels)} panels: see `page`."] if pages > 1 else []
+    return panels[_PANELS * (page - 1) : _PANELS * page], said
 
 
 def check_axes(ax: Any) -> None:

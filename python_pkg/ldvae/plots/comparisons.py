@@ -9,16 +9,15 @@ import pandas as pd
 
 from .. import checks
 from ..tables import LEVEL
-from .arguments import check_axes, check_known, check_table, load_drawing
+from .arguments import check_axes, check_known, check_table, load_drawing, paged
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["MAX_COMPARISONS", "plot_association", "plot_differential_expression"]
+__all__ = ["plot_association", "plot_differential_expression"]
 
 _LFSR_FLOOR = 1e-12  # beyond it there is nothing left to tell apart, and one gene would flatten all the others
-MAX_COMPARISONS = 30  # panels; more cannot be read on a page
 _MAX_FACTORS = 6  # with a colour of their own
 
 
@@ -29,6 +28,7 @@ def plot_differential_expression(
     group2: str | None = None,
     n_labels: int = 10,
     contributions: pd.DataFrame | None = None,
+    page: int = 1,
     ax: Axes | None = None,
     figsize: tuple[float, float] | None = None,
 ) -> Axes | Figure:
@@ -51,6 +51,8 @@ def plot_differential_expression(
         the first `n_labels` called genes is then split into bars: the six factors that contribute most to the genes of
         all panels, the sum of the other factors, and the remainder; a dot is at the total, the change of the model's
         mean log2 expression, which is not the fold change of the volcano.
+    page
+        Which page, if there are more than 24 panels.
     ax
         Axes to draw a single comparison into, if there are no `contributions`.
     figsize
@@ -59,8 +61,8 @@ def plot_differential_expression(
     Returns
     -------
     Axes or Figure
-        Axes for one comparison, a figure with one panel each for several (the first 30, and it says so); a figure if
-        there are `contributions`.
+        Axes for one comparison, a figure with one panel each for several (the first 24, and it says so: see `page`); a
+        figure if there are `contributions`.
 
     Raises
     ------
@@ -87,10 +89,10 @@ def plot_differential_expression(
         raise ValueError(f"`ax` holds one comparison, but there are {len(comparisons)}: choose `group1` and `group2`.")
     if ax is not None and split:
         raise ValueError("`ax` holds the volcano alone: leave out `ax` or `contributions`.")
+    comparisons, pages = paged(comparisons, page)
     d = load_drawing()
-    drawn = min(len(comparisons), MAX_COMPARISONS)
-    figure, slots, columns = _one(ax) if ax is not None else d.grid(drawn, 2 if split else 1)
-    shown = [(slot[0], rows) for slot, (_, rows) in zip(slots, comparisons, strict=False)]
+    figure, slots, columns = _one(ax) if ax is not None else d.grid(len(comparisons), 2 if split else 1)
+    shown = [(slot[0], rows) for slot, (_, rows) in zip(slots, comparisons, strict=True)]
     points = [_volcano(d, axes, rows, bool(de["within"].nunique() > 1)) for axes, rows in shown]
     beyond = f"triangles: lfsr below {_LFSR_FLOOR:g}" if (de["lfsr"] < _LFSR_FLOOR).any() else ""
     foot, heights = [], [1.5 if several else 2.6]
@@ -98,8 +100,7 @@ def plot_differential_expression(
         foot = ["log2 fold change, group 1 over group 2 (→), against -log10 lfsr (↑)", beyond]
     else:
         slots[0][0].set(xlabel="log2 fold change", ylabel="-log10 lfsr" + (beyond and f" ({beyond})"))
-    if len(comparisons) > MAX_COMPARISONS:
-        foot.append(f"First {MAX_COMPARISONS} of {len(comparisons)} comparisons: choose with `group1` and `group2`.")
+    foot += pages
     if split:
         genes = [names[:n_labels] for _, names in points]
         parts = _by_factor(contributions, [rows for _, rows in shown], genes)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from .. import checks
-from .arguments import check_axes, check_known, check_table, load_drawing
+from .arguments import check_axes, check_known, check_table, load_drawing, paged
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -80,6 +80,7 @@ def plot_loadings(
     *,
     factors: str | Sequence[str] | None = None,
     n_genes: int = 10,
+    page: int = 1,
     figsize: tuple[float, float] | None = None,
 ) -> Figure:
     """Draw the genes that make each factor: its strongest genes up and down.
@@ -92,6 +93,8 @@ def plot_loadings(
         Names of factors, one panel each; the first six if not given.
     n_genes
         Genes per panel, half of them from each end.
+    page
+        Which page, if there are more than 24 panels.
     figsize
         Width and height in inches.
 
@@ -110,6 +113,7 @@ def plot_loadings(
     chosen = every[:6] if factors is None else checks.strings("factors", factors)
     check_known("factors", chosen, every)
     n_genes, figsize = checks.integer("n_genes", n_genes, 1), checks.optional(checks.size, "figsize", figsize)
+    chosen, foot = paged(chosen, page)
     d = load_drawing()
     figure, slots, columns = d.grid(len(chosen))
     for factor, (axes,) in zip(chosen, slots, strict=True):
@@ -119,5 +123,5 @@ def plot_loadings(
         d.genes(axes, drawn.index.astype(str).tolist(), drawn.to_numpy(dtype=float))
         d.heading(axes, factor)
     heights = [0.14 * n_genes] * -(-len(slots) // columns)
-    d.arrange(figure, slots, columns, heights, ["loading (log2 units per SD of the factor)"], figsize=figsize)
+    d.arrange(figure, slots, columns, heights, ["loading (log2 units per SD of the factor)", *foot], figsize=figsize)
     return figure

@@ -10,7 +10,7 @@ import pandas as pd
 
 from .. import checks
 from ..tables import LEVEL, score_name
-from .arguments import check_known, check_table, load_drawing
+from .arguments import check_known, check_table, load_drawing, paged
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,6 +37,7 @@ def plot_programs(
     embedding: Any = None,
     populations: str | Sequence[str] | None = None,
     n_genes: int = 8,
+    page: int = 1,
     figsize: tuple[float, float] | None = None,
 ) -> Figure:
     """Draw the programs of each population: their genes with 95 % intervals, and where they are active.
@@ -57,6 +58,8 @@ def plot_programs(
         Names of populations to draw; all if not given.
     n_genes
         Genes per panel, by their rank.
+    page
+        Which page, if there are more than 24 panels.
     figsize
         Width and height in inches.
 
@@ -90,9 +93,10 @@ def plot_programs(
     if called.empty:
         return d.sentence("No program was called in any of these populations.", figsize)
     activity = _activity(scores, embedding, called)
+    panels, pages = paged(called.to_dict("records"), page)
     genes = dict(list(loadings.dropna(subset=["loading"]).groupby(key, sort=False)))
-    figure, slots, columns = d.grid(len(called), 1 if activity is None else 2)
-    for fact, slot in zip(called.to_dict("records"), slots, strict=True):
+    figure, slots, columns = d.grid(len(panels), 1 if activity is None else 2)
+    for fact, slot in zip(panels, slots, strict=True):
         rows = genes.get(tuple(fact[k] for k in key))
         if rows is None:
             raise ValueError(
@@ -122,6 +126,7 @@ def plot_programs(
     silent = [name for name in names if name not in set(called["population"])]
     if silent:
         foot.append(f"No program called in {', '.join(silent)}.")
+    foot += pages
     heights = [0.13 * n_genes] if activity is None else [0.13 * n_genes, 1.15]
     heights = heights * -(-len(slots) // columns)
     d.arrange(figure, slots, columns, heights, foot, figsize=figsize)

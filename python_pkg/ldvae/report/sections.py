@@ -12,9 +12,11 @@ import pandas as pd
 from ..comparisons.factor_questions import associate_factors, differential_contributions
 from ..comparisons.questions import differential_expression
 from ..counts.labels import Labels
-from ..fit.questions import get_factors, get_loadings, top_genes
+from ..fit.questions import get_factors, get_loadings
 from ..fit.record import Fit
-from ..plots.comparisons import MAX_COMPARISONS, plot_association, plot_differential_expression
+from ..fit.top_genes import top_genes
+from ..plots.arguments import n_pages
+from ..plots.comparisons import plot_association, plot_differential_expression
 from ..plots.fits import plot_loadings
 from ..plots.program_map import plot_program_map
 from ..plots.programs import plot_programs
@@ -146,7 +148,7 @@ def _between(asked: Asked) -> list[str]:
     sure = loadings[loadings["lfsr"] < LEVEL].drop(columns=["kind", "program", "rank"])
     return [
         table(programs[["population", "n_cells", "n_genes", "top_up", "top_down"]]),
-        picture(plot_programs(loadings, programs), "Genes that set each population apart, with 95 % intervals"),
+        *_programs(loadings, programs, "Genes that set each population apart, with 95 % intervals"),
         table(top_genes(sure, n=asked.n_genes)),
     ]
 
@@ -159,9 +161,14 @@ def _inside(asked: Asked, kind: str) -> list[str]:
         where = {"scores": asked.programs(get_program_scores, kind), "embedding": asked.embedding}
     return [
         *_named_programs(programs),
-        picture(plot_programs(loadings, programs, **where), f"Genes of each program ({kind}), with 95 % intervals"),
+        *_programs(loadings, programs, f"Genes of each program ({kind}), with 95 % intervals", **where),
         table(_strongest(loadings, asked.n_genes)),
     ]
+
+
+def _programs(loadings: pd.DataFrame, programs: pd.DataFrame, said: str, **where: Any) -> list[str]:
+    pages = range(1, n_pages(int(programs["called"].sum())) + 1)
+    return [picture(plot_programs(loadings, programs, page=page, **where), said) for page in pages]
 
 
 def _named_programs(programs: pd.DataFrame) -> list[str]:
@@ -189,12 +196,12 @@ def _strongest(loadings: pd.DataFrame, n: int) -> pd.DataFrame:
 
 def _changes(asked: Asked) -> list[str]:
     de = asked.changes(asked.groupby)
-    return [_volcanoes(de, _split(asked, de, asked.adata, asked.groupby)), _called(de, _CHANGE, asked.n_genes)]
+    return [*_volcanoes(de, _split(asked, de, asked.adata, asked.groupby)), _called(de, _CHANGE, asked.n_genes)]
 
 
 def _split(asked: Asked, de: pd.DataFrame, adata: Any, groupby: str) -> pd.DataFrame | None:
     """What the factors contribute to the comparisons of the groups of `adata`, if any gene was called."""
-    called = de.loc[de["is_de"], "group1"].unique()[:MAX_COMPARISONS].tolist()
+    called = de.loc[de["is_de"], "group1"].unique().tolist()
     if not called:
         return None
     return differential_contributions(
@@ -202,18 +209,17 @@ def _split(asked: Asked, de: pd.DataFrame, adata: Any, groupby: str) -> pd.DataF
     )
 
 
-def _volcanoes(de: pd.DataFrame, contributions: pd.DataFrame | None = None) -> str:
-    figure = plot_differential_expression(de, contributions=contributions)
+def _volcanoes(de: pd.DataFrame, contributions: pd.DataFrame | None = None) -> list[str]:
     said = "Volcano plots: log2 fold change against how sure its sign is"
     if contributions is not None:
         said += ", and which factors are behind the called genes"
-    return picture(getattr(figure, "figure", figure), said)
+    pages = range(1, n_pages(de.groupby(["within", "group1", "group2"], dropna=False).ngroups) + 1)
+    drawn = [plot_differential_expression(de, contributions=contributions, page=page) for page in pages]
+    return [picture(getattr(figure, "figure", figure), said) for figure in drawn]
 
 
 def _called(de: pd.DataFrame, columns: list[str], n: int) -> str:
-    key = ["within", "group1", "group2"]
-    called = de[de["is_de"]].sort_values("lfc_mean", key=np.abs, ascending=False, kind="stable")
-    return table(called.groupby(key, sort=False).head(n).sort_values(key, kind="stable")[columns])
+    return table(top_genes(de[de["is_de"]], n=n)[columns])
 
 
 def _heat_map(association: pd.DataFrame) -> str:
@@ -244,9 +250,9 @@ def _condition(asked: Asked) -> list[str]:
         most = de.loc[de["is_de"], "within"].value_counts().index[:_MAX_SPLIT].tolist()
         for name in most:
             own, cells = de[de["within"] == name], asked.adata[asked.labels.where(asked.labels.levels.index(name))]
-            body += [paragraph(f"{name}:"), _volcanoes(own, _split(asked, own, cells, key))]
+            body += [paragraph(f"{name}:"), *_volcanoes(own, _split(asked, own, cells, key))]
         others = de[~de["within"].isin(most)]
         if len(others):
-            body += [paragraph(f"{', '.join(others['within'].unique())}:"), _volcanoes(others)]
+            body += [paragraph(f"{', '.join(others['within'].unique())}:"), *_volcanoes(others)]
         body.append(_called(de, ["within", *_CHANGE], asked.n_genes))
     return body

@@ -37,6 +37,21 @@ test_that("top_genes takes the largest of each factor, strongest first", {
   expect_identical(top_genes(programs, n = 10)$program, c("program_2", "program_2", "program_1"))
 })
 
+test_that("top_genes of a comparison begins with the called, by effect or evidence, up or down", {
+  de <- data.frame(within = "all", gene = c("u", "v", "w", "x"), group1 = rep(c("B", "A"), each = 4), group2 = "rest",
+                   lfc_mean = c(3, -2, 1, NA), lfc_std = c(2, 0.5, 0.1, NA), is_de = c(FALSE, TRUE, TRUE, FALSE))
+  genes <- function(...) {
+    found <- top_genes(de, ...)
+    expect_identical(found$group1, rep(c("B", "A"), each = nrow(found) / 2))
+    paste(found$gene[found$group1 == "A"], collapse = "")
+  }
+  expect_identical(genes(), "vwu")
+  expect_identical(genes(by = "evidence"), "wvu")
+  expect_identical(genes(direction = "up"), "wu")
+  expect_identical(genes(direction = "down", n = NULL), "v")
+  expect_identical(genes(n = Inf), "vwu")
+})
+
 test_that("top_genes writes gene sets, up and down apart", {
   loadings <- data.frame(gene = letters[1:4], Z_1 = c(1, -3, 2, 0), Z_2 = c(0, 0.5, 1, 4))
   file <- tempfile(fileext = ".gmt")
@@ -52,7 +67,12 @@ test_that("what is no fit or no table is refused", {
   expect_identical(error_of(get_factors(1)), "`fit` must be a fit (from fit_ldvae or load_fit), not '1'.")
   expect_identical(error_of(get_loadings(list())), "`fit` must be a fit (from fit_ldvae or load_fit), not a list.")
   expect_identical(error_of(top_genes(1:3)),
-                   "`loadings` must be a table of get_loadings, get_loadings_uncertainty or population_loadings.")
+    paste("`loadings` must be a table of get_loadings, get_loadings_uncertainty, population_loadings or",
+          "differential_expression."))
+  expect_identical(error_of(top_genes(get_loadings(shipped()), direction = "higher")),
+                   "`direction` must be one of 'up', 'down', not 'higher'.")
+  expect_identical(error_of(top_genes(get_loadings(shipped()), by = "evidence")),
+                   "`by` must be 'effect' for a table without standard deviations (get_loadings_uncertainty).")
   expect_identical(error_of(top_genes(get_loadings(shipped()), n = 0)),
                    "`n` must be a whole number of at least 1, not 0.")
 })
@@ -74,7 +94,7 @@ test_that("a fit survives its file", {
   save_fit(fit, path)
   again <- load_fit(path)
   expect_identical(again, fit)
-  expect_identical(error_of(load_fit(fit)), "`path` must be the name of a file, not a ldvae_fit.")
+  expect_identical(error_of(load_fit(fit)), "`path` must be the name of a file, not a fit.")
   expect_match(error_of(load_fit("nowhere.safetensors")), "^`path` must be a file written by save_fit")
   expect_match(error_of(save_fit(fit, "no/such/folder/x")), "^`path` must be in an existing folder")
 })

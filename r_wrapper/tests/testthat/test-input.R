@@ -81,11 +81,11 @@ test_that("cell data may be any kind of label", {
   data$number <- as.numeric(data$population)
   data$flag <- data$population == "P1"
   SummarizedExperiment::colData(sce) <- data
-  expect_identical(unique(population_programs(fitted(), sce, groupby = "number", kind = "between")$population),
+  expect_identical(levels(population_programs(fitted(), sce, groupby = "number", kind = "between")$population),
                    c("1", "2", "3"))
-  expect_identical(unique(associate_factors(fitted(), sce, key = "flag")$level), "TRUE")
+  expect_identical(levels(associate_factors(fitted(), sce, key = "flag")$level), "TRUE")
   de <- differential_expression(fitted(), sce, groupby = "number", group1 = 1, group2 = 3)
-  expect_identical(unique(de$group2), "3")
+  expect_identical(levels(de$group2), "3")
   named <- differential_expression(fitted(), sce, groupby = "population", group1 = "P0", group2 = "P2")
   expect_identical(de$lfc_mean, named$lfc_mean)
 })

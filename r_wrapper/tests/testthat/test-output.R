@@ -5,7 +5,8 @@ test_that("a SingleCellExperiment gets a reduction with its loadings", {
   embedding <- SingleCellExperiment::reducedDim(out, "LDVAE")
   active <- get_factors(fitted())$factor[get_factors(fitted())$active]
   expect_identical(colnames(embedding), active)
-  expect_equal(unname(embedding[, 2]), get_latent(fitted())[[active[2]]])
+  expect_equal(unname(embedding[, 2]), get_latent(fitted(), scaled = TRUE)[[active[2]]])
+  expect_equal(unname(apply(embedding, 2, stats::sd)), unname(sqrt(colSums(coef(fitted())^2))), tolerance = 2e-3)
   expect_identical(rownames(embedding), colnames(sce))
   loadings <- attr(embedding, "rotation")
   expect_identical(rownames(loadings), fitted()$genes)
@@ -20,12 +21,15 @@ test_that("a SingleCellExperiment gets a reduction with its loadings", {
 test_that("what cannot be added is refused", {
   sce <- simulated()
   expect_identical(error_of(add_ldvae(counts_of_simulated(), fitted())),
-                   "`x` must be a SingleCellExperiment or a Seurat object, not a dgCMatrix.")
+                   "`x` must be a SingleCellExperiment or a Seurat object, not a dgCMatrix: the object comes first.")
   expect_identical(error_of(add_ldvae(sce)), "`fit` is missing, with no default.")
   expect_identical(error_of(add_ldvae(sce, fitted(), scores = 1)),
                    "`scores` must be the table that get_program_scores returns.")
-  expect_identical(error_of(add_ldvae(sce, fitted(), scores = data.frame(cell = "C1", a = 1))),
-                   "`scores` lacks 399 of the 400 cells of `x`.")
+  expect_identical(error_of(add_ldvae(sce, fitted(), scores = data.frame(cell = "X", a = 1))),
+                   "`scores` has none of the 400 cells of `x`.")
+  expect_warning(out <- add_ldvae(sce, fitted(), scores = data.frame(cell = "C1", a = 2)),
+                 "`scores` lacks 399 of the 400 cells of `x`: they get NA.", fixed = TRUE)
+  expect_identical(out$a, c(NA, 2, rep(NA, 398)))
   expect_match(error_of(add_ldvae(sce[1:2, ], fitted())), "^118 of 120 genes of the fit are not in `x`")
 })
 

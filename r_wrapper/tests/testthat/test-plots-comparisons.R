@@ -52,14 +52,19 @@ test_that("the surest called genes are named, with ggrepel and without", {
   expect_equal(named(TRUE)$label, c("A", "B", "A", "B"))
 })
 
-test_that("comparisons within populations say so, beyond thirty are cut, and can be chosen", {
+test_that("comparisons within populations say so, beyond 24 are on other pages", {
   within <- rbind(cbind(de_table(), within = "x"), cbind(de_table(), within = "y"))
   plot <- plot_differential_expression(within, group1 = "q")
   expect_equal(of_geom(plot, "GeomText")$label[2], "over rest\nin y\n2 up, 1 down of 5")
-  many <- plot_differential_expression(de_table(sprintf("g%d", 1:33)))
-  expect_equal(nrow(panels(many)), 30)
-  expect_match(many$labels$caption,
-    "First 30 of 33 comparisons: choose with `group1` and `group2`.", fixed = TRUE)
+  many <- de_table(sprintf("g%d", 1:33))
+  expect_message(first <- plot_differential_expression(many),
+    "24 panels want a page of 7.5 x 13.8 inches, as of ggsave(width = 7.5, height = 13.8).", fixed = TRUE)
+  expect_equal(nrow(panels(first)), 24)
+  expect_match(first$labels$caption, "Page 1 of 2, of 33 panels: see `page`.", fixed = TRUE)
+  expect_no_message(second <- plot_differential_expression(many, page = 2))
+  expect_equal(nrow(panels(second)), 9)
+  expect_equal(error_of(plot_differential_expression(many, page = 3)),
+    "`page` must be a whole number of at least 1 and at most 2, not 3.")
 })
 
 test_that("a comparison without a tested gene is an empty panel", {
