@@ -95,14 +95,14 @@ def test_a_layer_of_the_fit_is_the_counts_that_r_sends(simulated, settings, x):
 
 def test_errors_and_warnings_are_sentences_in_the_words_of_r(fit, x):
     answer = bridge.call("fit_ldvae", {"early_stopping": "yes"}, x=x)
-    assert answer == {"error": "`early_stopping` must be TRUE or FALSE, not 'yes'.", "warnings": []}
+    assert answer == {"error": "`early_stopping` must be TRUE or FALSE, not 'yes'.", "warnings": [], "notes": []}
     x = x | {"cell_data": {"g": {"codes": np.r_[[0] * 3, [1, 2] * 298, 1], "levels": ["a", "b", "c"]}}}
     # the columns of the fit are needed too
     x["cell_data"]["batch"] = as_r_sends(ldvae.simulate_counts(n_cells=600, n_genes=9, program_size=1))["cell_data"][
         "batch"
     ]
     answer = bridge.call("population_programs", {"groupby": "g", "kind": "between"}, fit=fit, x=x)
-    assert answer["warnings"] == ["Populations with fewer than 5 cells are left out: 'a'."]
+    assert answer["notes"] == ["Populations with fewer than 5 cells are left out: 'a'."] and answer["warnings"] == []
     assert bridge.call("load_fit", {"path": "nowhere"})["error"].startswith("`path` must be a file")
 
 

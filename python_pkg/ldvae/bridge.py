@@ -22,6 +22,7 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from . import api
+from .checks import Note
 from .fit.record import ARRAYS, GROUPS, NAMES, Fit
 from .model.config import Config
 
@@ -54,7 +55,8 @@ def call(
     Returns
     -------
     dict
-        `value` (a `Fit`, columns or None) or `error`, one sentence in R's words; and `warnings`, as sentences.
+        `value` (a `Fit`, columns or None) or `error`, one sentence in R's words; and `warnings` and `notes`, as
+        sentences.
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
@@ -68,8 +70,9 @@ def call(
             answer: dict[str, Any] = {"value": _columns(value) if isinstance(value, pd.DataFrame) else value}
         except (ValueError, TypeError, RuntimeError, OSError, ImportError) as error:
             answer = {"error": in_r(" ".join(str(error).split()))}
-    said = dict.fromkeys(in_r(str(w.message)) for w in caught if w.category is UserWarning)
-    return answer | {"warnings": list(said)}
+    for kind, category in (("warnings", UserWarning), ("notes", Note)):
+        answer[kind] = list(dict.fromkeys(in_r(str(w.message)) for w in caught if w.category is category))
+    return answer
 
 
 def simulate(arguments: Mapping[str, Any]) -> dict[str, Any]:

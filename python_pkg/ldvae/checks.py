@@ -163,12 +163,21 @@ def new_file(name: str, value: Any) -> str:
     return file
 
 
-def warn(message: str) -> None:
+class Note(UserWarning):
+    """Says what was done, where nothing needs to be done about it."""
+
+
+def note(message: str) -> None:
+    """A note, as a warning that is shown once for each line of the user's and can be filtered."""
+    warn(message, Note)
+
+
+def warn(message: str, category: type[UserWarning] = UserWarning) -> None:
     """A warning that points at the line outside of this package from which it was called, however deep we are."""
     frame, level = sys._getframe(), 1
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_INSIDE):
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, stacklevel=level)
+    warnings.warn(message, category, stacklevel=level)
 
 
 def optional(check: Any, name: str, value: Any, *args: Any, **kwargs: Any) -> Any:

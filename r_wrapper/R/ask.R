@@ -22,12 +22,12 @@ ask <- function(name, arguments, ...) {
 # Groups in a table are factors, in the order in which the cell data has them.
 with_levels <- function(table, cell_data, arguments) {
   of_groups <- c(group1 = "groupby", group2 = "groupby", population = "groupby", within = "within", level = "key")
-  if (!"within" %in% names(arguments)) of_groups <- of_groups[names(of_groups) != "within"]
   for (column in intersect(names(of_groups), names(table))) {
     key <- arguments[[of_groups[[column]]]]
-    known <- unlist(if (is.character(key)) cell_data[[key]]$levels)
+    groups <- if (is.character(key)) cell_data[[key]]
+    known <- c(unlist(groups$levels), sort(unique(groups$values)))
     there <- unique(table[[column]])
-    table[[column]] <- factor(table[[column]], c(intersect(known, there), setdiff(there, known)))
+    if (!is.null(known)) table[[column]] <- factor(table[[column]], c(intersect(known, there), setdiff(there, known)))
   }
   table
 }

@@ -120,12 +120,13 @@ split_by_engine <- function(arguments, fit, input) {
   relay(engine()$split(arguments, if (!is.null(fit)) python_fit(fit), input))
 }
 
-# The value of an answer; its error as an R error, its warnings as R warnings.
+# The value of an answer; its error as an R error, its warnings as R warnings, its notes as messages.
 relay <- function(answer) {
   answer <- tryCatch(reticulate::py_to_r(answer), error = function(e) {
     stop("the engine failed with ", one_line(conditionMessage(e)), "; reticulate::py_last_error() says where.",
          call. = FALSE)
   })
+  for (text in answer$notes) message(text)
   for (text in answer$warnings) warning(text, call. = FALSE)
   if (!is.null(answer$error)) stop(answer$error, call. = FALSE)
   answer$value

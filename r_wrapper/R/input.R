@@ -3,6 +3,7 @@
 # What the engine takes: counts (genes x cells), names, and only those columns of cell data that the question needs.
 read_input <- function(x, cell_data, assay, keys, genes = NULL, symbols = NULL, hint = NULL, reduction = NULL) {
   check_cells(x)
+  named <- assay
   assay <- assay_of(x, assay, hint)
   counts <- counts_of(x, assay)
   if (!all(dim(counts))) {
@@ -19,7 +20,7 @@ read_input <- function(x, cell_data, assay, keys, genes = NULL, symbols = NULL, 
     cell_data = stats::setNames(columns, keys),
     gene_data = gene_data_of(feature_data(x, assay), genes, symbols),
     positions = positions_of(x, reduction),
-    assay = assay
+    assay = if (!is_se(x) || !is.null(named)) assay # a fit remembers it; the usual one needs no memory
   )
 }
 
@@ -182,7 +183,7 @@ gene_data_of <- function(data, genes, symbols) {
   for (name in intersect(c(genes, symbols), names(data))) {
     value <- data[[name]]
     if (is.logical(value) && anyNA(value)) {
-      warning(sprintf("%d genes have no value of '%s' and are not modelled.", sum(is.na(value)), name), call. = FALSE)
+      message(sprintf("%d genes have no value of '%s' and are not modelled.", sum(is.na(value)), name))
       value[is.na(value)] <- FALSE
     }
     if (is.factor(value) || is.character(value)) value <- ifelse(is.na(value), "", as.character(value))

@@ -5,7 +5,7 @@
 #' @param x A SingleCellExperiment or a Seurat object with counts of the fit's genes. Not changed.
 #' @inheritParams get_factors
 #' @param scores A table of [get_program_scores()]: its columns become cell data, ready for
-#'   `scater::plotReducedDim(colour_by = )` or `FeaturePlot(features = )`. Cells that it lacks get `NA`, of which a warning
+#'   `scater::plotReducedDim(colour_by = )` or `FeaturePlot(features = )`. Cells that it lacks get `NA`, of which a message
 #'   tells.
 #' @param assay As in [population_loadings()].
 #' @return A changed copy of `x`, with the scores of the active factors, each with the standard deviation of what it does
@@ -62,8 +62,7 @@ add_scores <- function(x, scores) {
   rows <- match(colnames(x), scores$cell)
   if (all(is.na(rows))) stop(sprintf("`scores` has none of the %d cells of `x`.", length(rows)), call. = FALSE)
   if (anyNA(rows)) {
-    warning(sprintf("`scores` lacks %d of the %d cells of `x`: they get NA.", sum(is.na(rows)), length(rows)),
-            call. = FALSE)
+    message(sprintf("`scores` lacks %d of the %d cells of `x`: they get NA.", sum(is.na(rows)), length(rows)))
   }
   for (name in setdiff(names(scores), "cell")) {
     if (is_se(x)) SummarizedExperiment::colData(x)[[name]] <- scores[[name]][rows]

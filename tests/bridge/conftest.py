@@ -62,9 +62,9 @@ class R:
         assert ro.r("is.data.frame(.table)")[0]
         columns = {}
         for i, name in enumerate(ro.r("names(.table)"), start=1):
-            values = ro.r(f".table[[{i}]]")
             kind = ro.r(f"class(.table[[{i}]])")[0]
-            columns[name] = np.array(values, dtype={"logical": bool, "character": object}.get(kind))
+            values = ro.r(f"as.character(.table[[{i}]])" if kind == "factor" else f".table[[{i}]]")
+            columns[name] = np.array(values, dtype={"logical": bool, "character": object, "factor": object}.get(kind))
         return pd.DataFrame(columns)
 
     def error(self, code):

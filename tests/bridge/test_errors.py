@@ -1,4 +1,4 @@
-"""Errors of the engine arrive in R as one sentence in R's words; warnings as warnings; the session lives on."""
+"""Errors of the engine arrive in R as one sentence in R's words; warnings and notes as such; the session lives on."""
 
 import ast
 import re
@@ -70,12 +70,14 @@ def test_the_session_lives_on(session):
     assert session("nrow(get_latent(fit))")[0] == 500
 
 
-def test_warnings_are_warnings(session):
-    session("x <- sce; x$group <- c(rep('a', 3), rep(c('b', 'c'), length.out = 497))")
-    session("said <- NULL; withCallingHandlers(invisible(population_programs(fit, x, groupby = 'group', "
-            "kind = 'between')), warning = function(w) { said <<- c(said, conditionMessage(w)); "
-            "invokeRestart('muffleWarning') })")  # fmt: skip
-    assert session.strings("said") == ["Populations with fewer than 5 cells are left out: 'a'."]
+def test_warnings_are_warnings_and_notes_are_messages(session):
+    session("x <- sce; x$group <- c(rep('a', 3), rep(c('unknown', 'c'), length.out = 497))")
+    session("said <- NULL; say <- function(restart) function(w) { said <<- c(said, trimws(conditionMessage(w))); "
+            "invokeRestart(restart) }; withCallingHandlers(invisible(population_programs(fit, x, groupby = 'group', "
+            "kind = 'between')), warning = say('muffleWarning'), message = say('muffleMessage'))")  # fmt: skip
+    note, warning = session.strings("said")
+    assert note == "Populations with fewer than 5 cells are left out: 'a'."
+    assert warning.startswith("'unknown' of 'group' count as populations")
 
 
 def sentences():
@@ -87,7 +89,7 @@ def sentences():
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Raise | ast.Call) and (
-                isinstance(node, ast.Raise) or getattr(node.func, "attr", "") == "warn"
+                isinstance(node, ast.Raise) or {getattr(node.func, "attr", ""), getattr(node.func, "id", "")} & {"warn", "note"}
             ):
                 for text in ast.walk(node):
                     if isinstance(text, ast.JoinedStr):

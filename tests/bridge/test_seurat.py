@@ -22,6 +22,6 @@ def test_scores_and_loadings_arrive_in_seurat(session, fit):
     factors = ldvae.get_factors(fit)
     first = factors["factor"][factors["active"]].iloc[0]
     scores = [float(v) for v in session("SeuratObject::Embeddings(added[['ldvae']])[, 1]")]
-    assert scores == ldvae.get_latent(fit)[first].tolist()
+    assert scores == ldvae.get_latent(fit, scaled=True)[first].tolist()
     loadings = [float(v) for v in session("SeuratObject::Loadings(added[['ldvae']])[, 1]")]
     assert loadings == ldvae.get_loadings(fit)[first].tolist()

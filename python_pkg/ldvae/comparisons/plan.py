@@ -173,7 +173,7 @@ def plan_comparisons(
         reason = f"with fewer than {_MIN_CELLS} cells on one side: {checks.shown(left_out)}."
         if not comparisons:
             raise ValueError(f"There is nothing to compare, only groups {reason}")
-        checks.warn(f"Left out were {len(left_out)} comparisons {reason}")
+        checks.note(f"Left out were {len(left_out)} comparisons {reason}")
     sample_of = np.full(len(used), -1) if sample is None else used % n_samples
     value = np.zeros(0) if numbers is None else numbers[used % base // n_samples]
     return Plan(

@@ -152,7 +152,7 @@ def read_categories(
     n = len(np.unique(values[np.isfinite(values)]))
     if not 2 < n <= most:
         return values
-    checks.warn(
+    checks.note(
         f"`{argument}`: the {n} whole numbers in {key!r} are taken as categories; divide them by 10 if they measure "
         "something."
     )

@@ -182,7 +182,7 @@ def _gather(
 def _say_others(source: Source) -> None:
     if len(source.others):
         kinds = ", ".join(f"{n:,} {kind!r}" for kind, n in source.others.value_counts().items())
-        checks.warn(
+        checks.note(
             f"Left out are features that are no genes by adata.var['feature_types']: {kinds}. Library sizes are "
             "those of the genes."
         )

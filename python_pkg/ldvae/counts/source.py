@@ -179,5 +179,5 @@ def _marked(column: pd.Series, name: str) -> np.ndarray:
     if not yes.any():
         raise ValueError(f"`genes` names the column {brief(name)} of adata.var, which selects no gene.")
     if missing.any():
-        checks.warn(f"{int(missing.sum())} genes have no value in adata.var[{name!r}] and are not modelled.")
+        checks.note(f"{int(missing.sum())} genes have no value in adata.var[{name!r}] and are not modelled.")
     return np.flatnonzero(yes)

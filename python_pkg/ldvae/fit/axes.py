@@ -6,7 +6,7 @@ import numpy as np
 import scipy.linalg
 import scipy.sparse as sp
 
-from ..checks import warn
+from ..checks import note
 from ..machine.processes import Ranks
 from ..model.network import LDVAE
 from ..tables import LN2
@@ -57,7 +57,7 @@ def measured_factors(
     )
     axes, held = _axes(z[rows], z_variance[rows].mean(0), found)
     if held.sum() == z.shape[1] > 1:
-        warn(f"All {z.shape[1]} directions of the latent are factors; a larger `n_latent` may show more.")
+        note(f"All {z.shape[1]} directions of the latent are factors; a larger `n_latent` may show more.")
     return _completed(found.take(held), axes[:, held], linear_map(model, z, z_variance), z)
 
 

@@ -120,7 +120,7 @@ def _present(fit: Fit, source: Source) -> list[str | None]:
         if found[j] is None and name != gene and name in known and name not in taken and not twice[j]:
             found[j], matched = name, matched + 1
     if matched:
-        checks.warn(f"{matched:,} genes are matched by names in which '_' is '-', as Seurat writes them.")
+        checks.note(f"{matched:,} genes are matched by names in which '_' is '-', as Seurat writes them.")
     return found
 
 

@@ -90,7 +90,7 @@ def _for_cells(cells: pd.Series, scores: pd.DataFrame) -> pd.DataFrame:
     if lacking == len(cells):
         raise ValueError(f"`scores` has none of the {len(cells)} cells of `adata`.")
     if lacking:
-        checks.warn(f"`scores` lacks {lacking} of the {len(cells)} cells of `adata`: they get NaN.")
+        checks.note(f"`scores` lacks {lacking} of the {len(cells)} cells of `adata`: they get NaN.")
     return scores.set_index("cell").reindex(cells)
 
 

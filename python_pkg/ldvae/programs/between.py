@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import norm
 
-from ..checks import shown, warn
+from ..checks import note, shown
 from ..comparisons.means import Means
 from ..comparisons.samples import Adjust
 from ..counts.labels import Labels
@@ -56,7 +56,7 @@ def between_programs(
         )
     if len(kept) < len(labels.levels):
         small = [labels.levels[i] for i in range(len(labels.levels)) if i not in kept]
-        warn(f"Populations with fewer than {_MIN_CELLS} cells are left out: {shown(small)}.")
+        note(f"Populations with fewer than {_MIN_CELLS} cells are left out: {shown(small)}.")
     n_samples = 1 if samples is None else len(samples.levels)
     codes = labels.codes * n_samples + (0 if samples is None else samples.codes)
     codes[(labels.codes < 0) | (False if samples is None else samples.codes < 0)] = -1

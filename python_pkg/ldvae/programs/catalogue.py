@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
-from ..checks import shown, warn
+from ..checks import note, shown
 from .agreement import Slope, agreement, pool, signal
 from .population import Population
 from .search import Columns, search
@@ -55,7 +55,7 @@ def catalogue(populations: list[Population], most: int, n_genes: int, seed: int)
     columns = [search(p.local, most, seed) for p in bar]
     full = [p.name for p, own in zip(populations, columns, strict=True) if own.last is None]
     if full:
-        warn(f"{shown(full)} may have more programs than the {most} that were looked for: set `n_programs` higher.")
+        note(f"{shown(full)} may have more programs than the {most} that were looked for: set `n_programs` higher.")
     found = Catalogue(columns, [], populations, n_genes)
     at = [(i, k) for i, own in enumerate(columns) for k in own.sound()]
     slopes = [found.slope(*where) for where in at]

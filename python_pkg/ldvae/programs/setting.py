@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
-from ..checks import shown, warn
+from ..checks import note, shown
 from ..counts.labels import Labels
 from ..fit.cells import Cells
 from ..fit.posterior import latent_moments, rebuild
@@ -53,7 +53,7 @@ def prepare(fit: Fit, cells: Cells, labels: Labels, samples: Labels | None, seed
     if len(small) == len(members):
         raise ValueError(f"`groupby` must have populations of at least {MIN_CELLS} cells, and {labels.key!r} has none.")
     if small:
-        warn(f"Populations with fewer than {MIN_CELLS} cells are left out: {shown(list(small))}.")
+        note(f"Populations with fewer than {MIN_CELLS} cells are left out: {shown(list(small))}.")
     theta = model.log_theta.detach().exp().numpy()
     if fit.config.gene_likelihood == "poisson":
         theta = np.full_like(theta, 1e4)

@@ -95,7 +95,7 @@ def write_report(
             found = answers(asked)
         for warning in caught:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-        said = list(dict.fromkeys(str(w.message) for w in caught if w.category is UserWarning))
+        said = list(dict.fromkeys(str(w.message) for w in caught if w.category in (UserWarning, checks.Note)))
         lead = f"{len(asked.labels.codes):,} cells in {len(asked.labels.levels)} populations of '{groupby}'. {fit!r}."
         whole = page(f"ldvae: {groupby}", lead, [*found, training, _settings(asked, said)])
         file.write_text(whole, encoding="utf-8")

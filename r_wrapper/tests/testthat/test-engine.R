@@ -56,11 +56,14 @@ test_that("errors are one sentence of ours, without a traceback, and the session
   expect_identical(nrow(get_latent(fitted(), sce)), 400L)
 })
 
-test_that("warnings of the engine are warnings", {
+test_that("notes of the engine are messages, its warnings warnings", {
   sce <- simulated()
   sce$group <- c(rep("few", 3), rep(c("a", "b"), length.out = 397))
+  expect_message(population_programs(fitted(), sce, groupby = "group", kind = "between"),
+                 "^Populations with fewer than 5 cells are left out: 'few'\\.\n$")
+  sce$group <- rep(c("unknown", "b"), length.out = 400)
   expect_warning(population_programs(fitted(), sce, groupby = "group", kind = "between"),
-                 "^Populations with fewer than 5 cells are left out: 'few'\\.$")
+                 "^'unknown' of 'group' count as populations")
 })
 
 test_that("a mistake of the engine is not taken for one of the user", {

@@ -27,7 +27,7 @@ test_that("what cannot be added is refused", {
                    "`scores` must be the table that get_program_scores returns.")
   expect_identical(error_of(add_ldvae(sce, fitted(), scores = data.frame(cell = "X", a = 1))),
                    "`scores` has none of the 400 cells of `x`.")
-  expect_warning(out <- add_ldvae(sce, fitted(), scores = data.frame(cell = "C1", a = 2)),
+  expect_message(out <- add_ldvae(sce, fitted(), scores = data.frame(cell = "C1", a = 2)),
                  "`scores` lacks 399 of the 400 cells of `x`: they get NA.", fixed = TRUE)
   expect_identical(out$a, c(NA, 2, rep(NA, 398)))
   expect_match(error_of(add_ldvae(sce[1:2, ], fitted())), "^118 of 120 genes of the fit are not in `x`")

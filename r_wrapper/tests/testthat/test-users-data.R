@@ -1,11 +1,13 @@
 # Situations that users wrote about elsewhere, as in tests/test_users_data.py, where the sources are named.
 
-warnings_of <- function(code) {
+# What a call says, besides errors.
+said_by <- function(code) {
   said <- character()
-  withCallingHandlers(code, warning = function(w) {
-    said <<- c(said, conditionMessage(w))
-    invokeRestart("muffleWarning")
-  })
+  keep <- function(restart) function(condition) {
+    said <<- c(said, trimws(conditionMessage(condition)))
+    invokeRestart(restart)
+  }
+  withCallingHandlers(code, warning = keep("muffleWarning"), message = keep("muffleMessage"))
   paste(said, collapse = " ")
 }
 
@@ -31,7 +33,7 @@ test_that("counts that are none are named, in another assay or turned", {
 test_that("features that are no genes take no part", {
   sce <- simulated()
   SummarizedExperiment::rowData(sce)$Type <- rep(c("Antibody Capture", "Gene Expression"), c(3, nrow(sce) - 3))
-  said <- warnings_of(fit <- quick_fit(sce))
+  said <- said_by(fit <- quick_fit(sce))
   expect_match(said, "no genes by the column 'feature_types' of the gene data: 3 'Antibody Capture'", fixed = TRUE)
   expect_identical(fit$genes, rownames(sce)[-(1:3)])
 })
@@ -40,7 +42,7 @@ test_that("genes are called by their symbols", {
   sce <- simulated()
   SummarizedExperiment::rowData(sce)$symbol <- paste0("S", seq_len(nrow(sce)))
   SummarizedExperiment::rowData(sce)$chosen <- c(NA, rep(TRUE, 60), rep(FALSE, nrow(sce) - 61))
-  said <- warnings_of(fit <- quick_fit(sce, gene_symbols = "symbol", genes = "chosen"))
+  said <- said_by(fit <- quick_fit(sce, gene_symbols = "symbol", genes = "chosen"))
   expect_match(said, "1 genes have no value of 'chosen' and are not modelled.", fixed = TRUE)
   expect_identical(fit$genes, paste0("S", 2:61))
   between <- population_loadings(fit, sce, groupby = "population", kind = "between")
@@ -55,11 +57,11 @@ test_that("batches, genes and names that the fit does not have", {
   colnames(new) <- paste0("new", colnames(new))
   wanted <- get_latent(fitted(), new)
   new$batch <- "next month"
-  expect_match(warnings_of(found <- get_latent(fitted(), new)), "levels that the fit has not seen ('next month')",
+  expect_match(said_by(found <- get_latent(fitted(), new)), "levels that the fit has not seen ('next month')",
                fixed = TRUE)
   expect_identical(found, wanted)
   new$batch <- sce$batch
-  expect_match(warnings_of(get_latent(fitted(), new[-1, ])), "1 of [0-9]+ genes of the fit are not in `x`")
+  expect_match(said_by(get_latent(fitted(), new[-1, ])), "1 of [0-9]+ genes of the fit are not in `x`")
   expect_match(error_of(differential_expression(fitted(), sce, cells1 = "population == 'P0'")),
                "`cells1` must be TRUE and FALSE, numbers or names of cells", fixed = TRUE)
   sce$first <- sce$population == "P0"
