@@ -32,7 +32,7 @@
 #'   [get_factors()]); otherwise they are read off the decoder, which costs no time and on real counts takes chance for
 #'   factors.
 #' @param checkpoint File that keeps the state of training; if it exists, training continues from it.
-#' @param seed Same seed, device and threads: same numbers, also from Python.
+#' @param seed Same seed, device and threads: same numbers, also from Python. `set.seed()` changes nothing.
 #' @param device `"auto"` (a CUDA graphics card if there is one), `"cpu"`, `"cuda"` or `"cuda:0"`.
 #' @param progress Show a progress bar (in an interactive session). Interrupt training by Ctrl-C, Esc or the stop
 #'   button: the fit of the best epoch so far is returned.
