@@ -38,6 +38,7 @@
 #'   button: the fit of the best epoch so far is returned.
 #' @param cell_data If `x` is a matrix, a data.frame with one row per cell; `NULL` for the other objects, which have
 #'   their own.
+#' @param ... None: a name that is no argument is answered by the one that may be meant.
 #' @return A fit: an ordinary list of numbers and names that prints a short summary and survives `saveRDS()`. Read it
 #'   with [get_factors()], [get_loadings()] and the functions that take it. `x` is not changed; see [add_ldvae()].
 #' @references

@@ -31,7 +31,9 @@ echo "== BiocCheck"
 echo "== SeuratObject 5"
 (cd r_wrapper/tests/testthat && R_LIBS="$OLDPWD/.r/seurat5:$R_LIBS" Rscript -e '
   library(testthat); library(ldvae); cat("SeuratObject", format(packageVersion("SeuratObject")), "\n")
-  test_file("test-seurat.R", package = "ldvae", reporter = "summary", stop_on_failure = TRUE)')
+  for (file in c("test-seurat.R", "test-methods.R", "test-habits.R")) {
+    test_file(file, package = "ldvae", reporter = "summary", stop_on_failure = TRUE)
+  }')
 
 echo "== R inside Python"
 "$PYTHON" -m pytest tests/bridge
