@@ -40,7 +40,7 @@ SIGNATURES = {
     "validation_size=0.1, early_stopping=True, measure_factors=True, checkpoint=None, seed=0, device='auto', "
     "progress=True)",
     "get_history": "(fit)",
-    "get_latent": "(fit, adata=None, *, inactive=False, scaled=False, layer=None)",
+    "get_latent": "(fit, adata=None, *, inactive=False, embedding=False, layer=None)",
     "get_loadings": "(fit, *, inactive=False)",
     "get_loadings_uncertainty": "(fit)",
     "get_factors": "(fit)",

@@ -166,7 +166,7 @@ ARGUMENTS = [
     ("fit_ldvae", "device", T, [(0, "not 0"), (None, "not None")]),
     ("fit_ldvae", "progress", T, [(1, "not 1"), ("no", "not 'no'")]),
     ("fit_ldvae", "measure_factors", T, [(1, "not 1"), ("no", "not 'no'")]),
-    ("get_latent", "scaled", T, [(1, "not 1")]),
+    ("get_latent", "embedding", T, [(1, "not 1")]),
     ("get_loadings", "inactive", T, [("yes", "not 'yes'")]),
     ("from_latent", "use_rep", V, [
         ("X_umap", "embedding of adata.obsm ('activity', 'X_place'), not 'X_umap'"), (3, "not 3"),

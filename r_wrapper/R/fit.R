@@ -91,9 +91,10 @@ factor_names <- function(fit) paste0("Z_", seq_len(ncol(fit$factors$loadings)))
 #'   name. Batches that the fit has not seen change nothing; of genes that are missing a warning says what the others
 #'   tell.
 #' @param inactive Also the directions of the latent that are no factors (see [get_factors()]).
-#' @param scaled Multiply each score by the length of its factor's loadings (the root of their sum of squares): standard
-#'   deviations over the training cells are then log2 units over all genes, and a factor that moves many genes keeps cells
-#'   further apart than one that moves few, as clustering and neighbours want it.
+#' @param embedding What [add_ldvae()] stores: the most probable scores of each cell given its counts in `x` and the
+#'   loadings of the active factors, each times the root of the length of these loadings (log2 units), so that a factor
+#'   that moves many genes keeps cells further apart than one that moves few. Clusters of such positions are nearer to
+#'   known types than those of the encoder's.
 #' @param genes Names of genes of the fit, also such as `x` lacks.
 #' @param n_samples Draws from the posterior of each cell that are averaged.
 #' @param library_size Expression is per this many counts.
@@ -109,7 +110,7 @@ factor_names <- function(fit) paste0("Z_", seq_len(ncol(fit$factors$loadings)))
 #'   head(get_expression(fit, sce, genes = c("G1", "G2")))
 #' }
 #' @export
-get_latent <- function(fit, x = NULL, inactive = FALSE, scaled = FALSE, assay = NULL, cell_data = NULL, ...) {
+get_latent <- function(fit, x = NULL, inactive = FALSE, embedding = FALSE, assay = NULL, cell_data = NULL, ...) {
   ask("get_latent", as.list(environment()), ...)
 }
 

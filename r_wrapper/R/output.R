@@ -8,10 +8,9 @@
 #'   `scater::plotReducedDim(colour_by = )` or `FeaturePlot(features = )`. Cells that it lacks get `NA`, of which a message
 #'   tells.
 #' @param assay As in [population_loadings()].
-#' @return A changed copy of `x`, with the scores of the active factors, each with the standard deviation of what it does
-#'   to expression ([get_latent()] with `scaled = TRUE`), as neighbours and clusters want them. A SingleCellExperiment has
-#'   them in `reducedDim(x, "LDVAE")`, a matrix, with the loadings in log2 units per standard deviation of the unscaled
-#'   score (attribute `"rotation"`) and what [get_factors()] says (attribute `"factors"`); both are also in
+#' @return A changed copy of `x`, with positions of the cells on the active factors, for neighbours and clusters
+#'   ([get_latent()] with `embedding = TRUE`). A SingleCellExperiment has them in `reducedDim(x, "LDVAE")`, a matrix, with
+#'   the loadings in log2 units per standard deviation of the factor (attribute `"rotation"`) and what [get_factors()] says (attribute `"factors"`); both are also in
 #'   `metadata(x)$ldvae`, where they stay when cells are chosen. A Seurat object has the reduction `"ldvae"` with key
 #'   `LDVAE_`, for `DimPlot(reduction = "ldvae")`, `ElbowPlot()`, `VizDimLoadings()`, `DimHeatmap()` or
 #'   `RunUMAP(reduction = "ldvae", dims = ...)`; its dimension 1 is the first active factor.
@@ -34,7 +33,7 @@ add_ldvae <- function(x, fit, scores = NULL, assay = NULL, ...) {
   factors <- get_factors(fit)
   factors <- factors[factors$active, ]
   if (!nrow(factors)) stop("`fit` has no active factor, so there is nothing to add.", call. = FALSE)
-  latent <- get_latent(fit, x, scaled = TRUE, assay = assay)
+  latent <- get_latent(fit, x, embedding = TRUE, assay = assay)
   embedding <- as.matrix(latent[factors$factor])
   rownames(embedding) <- latent$cell
   loadings <- as.matrix(get_loadings(fit)[factors$factor])

@@ -89,7 +89,8 @@ def sentences():
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Raise | ast.Call) and (
-                isinstance(node, ast.Raise) or {getattr(node.func, "attr", ""), getattr(node.func, "id", "")} & {"warn", "note"}
+                isinstance(node, ast.Raise)
+                or {getattr(node.func, "attr", ""), getattr(node.func, "id", "")} & {"warn", "note"}
             ):
                 for text in ast.walk(node):
                     if isinstance(text, ast.JoinedStr):

@@ -17,11 +17,11 @@ def test_seurat_gives_the_same_tables(session, fit, adata):
     pd.testing.assert_frame_equal(found, expected, check_dtype=False, rtol=1e-12)
 
 
-def test_scores_and_loadings_arrive_in_seurat(session, fit):
+def test_scores_and_loadings_arrive_in_seurat(session, fit, adata):
     session("added <- add_ldvae(seurat, from_seurat)")
     factors = ldvae.get_factors(fit)
     first = factors["factor"][factors["active"]].iloc[0]
     scores = [float(v) for v in session("SeuratObject::Embeddings(added[['ldvae']])[, 1]")]
-    assert scores == ldvae.get_latent(fit, scaled=True)[first].tolist()
+    assert scores == ldvae.get_latent(fit, adata, embedding=True)[first].tolist()
     loadings = [float(v) for v in session("SeuratObject::Loadings(added[['ldvae']])[, 1]")]
     assert loadings == ldvae.get_loadings(fit)[first].tolist()

@@ -156,15 +156,6 @@ def test_top_genes_of_a_comparison_are_gene_sets(compared, tmp_path):
     assert (tmp_path / "x.gmt").read_text() == "all_B_rest_down\tldvae\tv\nall_B_rest_up\tldvae\tw\n"
 
 
-def test_scaled_scores_are_as_wide_as_what_the_factor_does(fit, simulated):
-    unit, scaled = get_latent(fit).set_index("cell"), get_latent(fit, scaled=True).set_index("cell")
-    length = np.sqrt((get_loadings(fit).set_index("gene") ** 2).sum())
-    pd.testing.assert_frame_equal(scaled, unit * length)
-    assert np.allclose(scaled.std(ddof=0), length, rtol=1e-3)
-    again = get_latent(fit, simulated, scaled=True, inactive=True).set_index("cell")
-    assert np.allclose(again[scaled.columns], scaled, atol=1e-2) and again.shape[1] == 6
-
-
 def test_top_genes_says_what_is_wrong(fit):
     with pytest.raises(TypeError) as caught:
         top_genes(fit)

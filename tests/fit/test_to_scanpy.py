@@ -55,7 +55,9 @@ def test_add_ldvae_returns_a_changed_copy(fit, simulated):
     found = add_ldvae(cells, fit)
     active = get_factors(fit).query("active")["factor"].tolist()
     assert found is not cells and "X_ldvae" not in cells.obsm
-    assert np.allclose(found.obsm["X_ldvae"], get_latent(fit, scaled=True)[active].to_numpy()[100:200], atol=1e-2)
+    assert np.allclose(
+        found.obsm["X_ldvae"], get_latent(fit, simulated, embedding=True)[active].to_numpy()[100:200], atol=1e-2
+    )
     assert np.array_equal(found.varm["ldvae_loadings"], get_loadings(fit)[active].to_numpy())
     assert found.uns["ldvae"]["factors"].tolist() == active
     assert np.allclose(found.uns["ldvae"]["variance_explained"], get_factors(fit)["variance_explained"][: len(active)])

@@ -12,6 +12,7 @@ from ..counts.labels import read_cells
 from ..machine.memory import need_memory
 from ..tables import LEVEL, factor_names, table, wide
 from .cells import read_data
+from .embedding import positions
 from .expression import decoded_expression
 from .posterior import factor_scores, rebuild
 from .record import Fit, check_fit
@@ -44,9 +45,11 @@ def get_history(fit: Fit) -> pd.DataFrame:
 
 
 def get_latent(
-    fit: Fit, adata: Any = None, *, inactive: bool = False, scaled: bool = False, layer: str | None = None
+    fit: Fit, adata: Any = None, *, inactive: bool = False, embedding: bool = False, layer: str | None = None
 ) -> pd.DataFrame:
     """Score of every cell on every active factor: `cell, Z_1, ...` (mean 0, variance 1 over the training cells).
+
+    As the encoder places cells; or, with `embedding`, as their counts do, for neighbours and clusters.
 
     Parameters
     ----------
@@ -57,24 +60,25 @@ def get_latent(
         nothing; of genes that are missing a message says what the others tell.
     inactive
         Also the directions of the latent that are no factors (see `get_factors`).
-    scaled
-        Multiply each score by the length of its factor's loadings (the root of their sum of squares): standard
-        deviations over the training cells are then log2 units over all genes, and a factor that moves many genes keeps
-        cells further apart than one that moves few, as clustering and neighbours want it.
+    embedding
+        What `add_ldvae` stores: the most probable scores of each cell given its counts in `adata` and the loadings of
+        the active factors, each times the root of the length of these loadings (log2 units), so that a factor that
+        moves many genes keeps cells further apart than one that moves few. Clusters of such positions are nearer to
+        known types than those of the encoder's.
     layer
         The layer of `adata` with the counts: "X" for `adata.X`, "raw" for `adata.raw`; where the fit took them if None.
     """
     fit = check_fit(fit)
-    scaled = checks.boolean("scaled", scaled)
+    chosen, names = _factors(fit, inactive)
     cells, mean, variance = fit.cells, fit.latent_mean, fit.latent_variance
+    if checks.boolean("embedding", embedding) and (inactive or adata is None):
+        raise ValueError("`embedding` must be False for inactive factors, and without the counts of cells (`adata`).")
     if adata is not None:
         data = read_data(fit, adata, layer)
         cells, mean, variance = data.counts.cells, data.mean, data.variance
-    chosen, names = _factors(fit, inactive)
-    scores = factor_scores(fit, mean, variance, chosen)
-    if scaled:
-        scores = scores * np.sqrt((fit.factors["loadings"][:, chosen] ** 2).sum(0))
-    return wide("cell", cells, names, scores)
+        if embedding:
+            return wide("cell", cells, names, positions(data))
+    return wide("cell", cells, names, factor_scores(fit, mean, variance, chosen))
 
 
 def get_loadings(fit: Fit, *, inactive: bool = False) -> pd.DataFrame:

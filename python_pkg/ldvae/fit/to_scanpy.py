@@ -48,8 +48,8 @@ def add_ldvae(
     Returns
     -------
     AnnData
-        With `obsm["X_ldvae"]` (scores on the active factors, each with the standard deviation of what it does to
-        expression: `get_latent` with `scaled=True`), `varm["ldvae_loadings"]` (log2 units per SD of the unscaled score;
+        With `obsm["X_ldvae"]` (positions on the active factors, for neighbours and clusters: `get_latent` with
+        `embedding=True`), `varm["ldvae_loadings"]` (log2 units per SD of the factor;
         NaN for genes that were not modelled) and `uns["ldvae"]` (factors, variance explained and settings). With `de`,
         also `uns["rank_genes_groups"]`: `logfoldchanges` is `lfc_mean`, `scores` the same over its standard deviation,
         `pvals` the `lfsr`, `pvals_adj` its mean over the genes that are at least as sure (the share of false signs to
@@ -61,7 +61,7 @@ def add_ldvae(
         raise ValueError("`groupby` names the groups that `de` compares, and `de` is None.")
     active = np.flatnonzero(fit.factors["active"])
     names = np.array(factor_names(fit.config.n_latent), dtype=object)[active]
-    latent, known = get_latent(fit, adata, scaled=True, layer=layer), pd.Index(fit.genes)
+    latent, known = get_latent(fit, adata, embedding=True, layer=layer), pd.Index(fit.genes)
     position = known.get_indexer(pd.Index(names_in_fit(fit, adata.var)))
     more = None if scores is None else _for_cells(latent["cell"], scores)
     ranked = None if de is None else _rank_genes_groups(adata, fit, de, groupby)

@@ -72,7 +72,7 @@ test_that("variable features and the reductions of Seurat", {
   expect_identical(SeuratObject::Key(reduction), "LDVAE_")
   expect_identical(colnames(SeuratObject::Embeddings(reduction)), paste0("LDVAE_", seq_along(active)))
   expect_identical(rownames(SeuratObject::Embeddings(reduction)), colnames(x))
-  expect_equal(unname(SeuratObject::Embeddings(reduction)[, 1]), get_latent(fit, scaled = TRUE)[[active[1]]])
+  expect_equal(unname(SeuratObject::Embeddings(reduction)[, 1]), get_latent(fit, x, embedding = TRUE)[[active[1]]])
   expect_identical(rownames(SeuratObject::Loadings(reduction)), fit$genes)
   expect_equal(unname(SeuratObject::Loadings(reduction)[, 1]), get_loadings(fit)[[active[1]]])
   expect_equal(SeuratObject::Stdev(reduction), unname(apply(SeuratObject::Embeddings(reduction), 2, sd)))

@@ -1,0 +1,104 @@
+"""Where cells lie on the factors by their counts and the measured loadings: what neighbours and clusters want.
+
+The encoder knows cells by what it learnt in passing; here each cell is asked itself. Its scores are the maximum of the
+negative binomial likelihood of its counts, log mu = log library + baseline + covariates + loadings @ scores, times the
+prior N(0, 1) of each score. The logarithm is concave, so there is one maximum, and no cell depends on another.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from ..model.network import LDVAE
+from ..tables import LN2
+from .cells import Cells
+from .posterior import design_offset, factor_scores, latent_moments, log_rho, rebuild
+from .record import Fit
+
+__all__ = ["positions"]
+
+_BLOCK = 512  # cells at a time
+_STEPS = 30  # of Newton's, at most
+_CLOSE = 1e-3  # of a score, where the steps end
+_LARGEST_STEP = 1.0  # of a score at a time
+_BASELINE_CELLS = (2000, 20_000_000)  # of training, whose expected counts the baseline is from: most, and × genes
+_ROUNDS = 3  # of baseline and scores
+_HIGHEST = 3.0  # log share of the library: keeps exp() finite far outside any plausible expression
+_POISSON = 1e4  # inverse dispersion that is none
+
+
+def positions(cells: Cells) -> np.ndarray:
+    """Scores on the active factors, each times the root of the length of its loadings (cells × r).
+
+    The root lies between factors that are all alike, noise as wide as signal, and the strongest alone.
+    """
+    fit = cells.fit
+    active = np.flatnonzero(fit.factors["active"])
+    scores = factor_scores(fit, cells.mean, cells.variance, active).astype(np.float32)
+    if not len(active):
+        return scores
+    model = rebuild(fit)
+    length = np.sqrt((fit.factors["loadings"][:, active] ** 2).sum(0))
+    loadings = torch.from_numpy((fit.factors["loadings"][:, active] * LN2).astype(np.float32))
+    theta = model.log_theta.detach().exp()
+    if fit.config.gene_likelihood == "poisson":
+        theta = torch.full_like(theta, _POISSON)
+    baseline = _baseline(fit, model, active, loadings, theta)
+    blocks = range(0, len(scores), _BLOCK)
+    for start in tqdm(blocks, "embedding", leave=False, disable=None if sys.stderr else True):
+        rows = slice(start, start + _BLOCK)
+        offset = baseline + torch.from_numpy(
+            np.log(cells.counts.lib_size[rows])[:, None].astype(np.float32)
+            + design_offset(model, fit.factors["center"], cells.design[rows])
+        )
+        x = torch.from_numpy(cells.counts.matrix[rows].toarray().astype(np.float32))
+        scores[rows] = _newton(x, offset, loadings, theta, torch.from_numpy(scores[rows])).numpy()
+    return scores * length**0.5
+
+
+def _baseline(fit: Fit, model: LDVAE, active: np.ndarray, loadings: torch.Tensor, theta: torch.Tensor) -> torch.Tensor:
+    """Log expression of each gene beside the loadings: what the counts that the model expects of training cells say."""
+    most = min(_BASELINE_CELLS[0], max(1, _BASELINE_CELLS[1] // len(loadings)))
+    rows = np.sort(np.random.default_rng(0).permutation(len(fit.cells))[:most])
+    z, _ = latent_moments(model, fit.latent_mean[rows], fit.latent_variance[rows])
+    turn = fit.factors["rotation"][:, active]
+    scores = torch.from_numpy(((z - fit.factors["center"]) @ turn).astype(np.float32))
+    library = torch.from_numpy(fit.lib_size[rows].astype(np.float32))[:, None]
+    parts: list[torch.Tensor] = []
+    log_rho(model, z, np.zeros((len(rows), fit.config.n_design), np.float32), lambda _, v: parts.append(v.exp()))
+    expected = torch.cat(parts) * library
+    baseline = (expected.sum(0) / library.sum()).clamp(min=1e-12).log()
+    for _ in range(_ROUNDS):
+        for _ in range(_STEPS // 3):
+            mu = library * (baseline + scores @ loadings.T).clamp(max=_HIGHEST).exp()
+            over = theta / (mu + theta)
+            step = ((expected - mu) * over).sum(0) / (mu * over).sum(0).clamp(min=1e-12)
+            baseline += step.clamp(-_LARGEST_STEP, _LARGEST_STEP)
+        scores = _newton(expected, library.log() + baseline, loadings, theta, scores)
+    return baseline
+
+
+@torch.no_grad()
+def _newton(
+    x: torch.Tensor, offset: torch.Tensor, loadings: torch.Tensor, theta: torch.Tensor, scores: torch.Tensor
+) -> torch.Tensor:
+    """The most probable scores of some cells (cells × r), from where they are."""
+    r = loadings.shape[1]
+    i, j = torch.triu_indices(r, r)
+    pairs, information = loadings[:, i] * loadings[:, j], torch.zeros(len(x), r, r)
+    log_library = offset.amax(1, keepdim=True)
+    for _ in range(_STEPS):
+        mu = torch.minimum(offset + scores @ loadings.T, log_library + _HIGHEST).exp()
+        over = theta / (mu + theta)
+        weight = (mu * over) @ pairs
+        information[:, i, j] = information[:, j, i] = weight
+        gradient = ((x - mu) * over) @ loadings - scores
+        move = torch.linalg.solve(information + torch.eye(r), gradient).clamp(-_LARGEST_STEP, _LARGEST_STEP)
+        scores = scores + move
+        if move.abs().max() < _CLOSE:
+            break
+    return scores
