@@ -40,22 +40,20 @@ clusters <- function(x, embedding, seed) {
 }
 
 rows <- NULL
-for (set in names(sets)) {
-  x <- read_counts(file.path(Sys.getenv("LDVAE_DATA"), sets[[set]]))
-  for (genes in c(2000, nrow(x))) {
-    x <- FindVariableFeatures(x, nfeatures = genes, verbose = FALSE)
+for (genes in c(2000, Inf)) { # the most variable, and all
+  for (set in names(sets)) {
+    x <- read_counts(file.path(Sys.getenv("LDVAE_DATA"), sets[[set]]))
+    x <- FindVariableFeatures(x, nfeatures = min(genes, nrow(x)), verbose = FALSE)
     x <- RunPCA(ScaleData(x, verbose = FALSE), verbose = FALSE)
     for (seed in seeds) {
       fit <- fit_ldvae(x, genes = VariableFeatures(x), seed = seed)
-      stored <- Embeddings(add_ldvae(x, fit), "ldvae")
       unit <- as.matrix(get_latent(fit)[-1])
       rownames(unit) <- colnames(x)
-      of_pca <- lapply(c(10, 20, 30), function(n) Embeddings(x, "pca")[, seq_len(n)])
-      for (name in c("stored", "unit variance", "PCA 10", "PCA 20", "PCA 30")) {
-        embedding <- switch(name, stored = stored, `unit variance` = unit, of_pca[[match(name, paste("PCA", 1:3 * 10))]])
-        found <- clusters(x, embedding, seed)
-        rows <- rbind(rows, data.frame(set, genes = nrow(fit$weights$loadings), seed, embedding = name,
-                                       dimensions = ncol(embedding), found))
+      embeddings <- list(stored = Embeddings(add_ldvae(x, fit), "ldvae"), `scores of unit variance` = unit)
+      for (n in c(10, 20, 30)) embeddings[[paste("PCA", n)]] <- Embeddings(x, "pca")[, seq_len(n)]
+      for (name in names(embeddings)) {
+        rows <- rbind(rows, data.frame(set, genes = length(VariableFeatures(x)), seed, embedding = name,
+                                       dimensions = ncol(embeddings[[name]]), clusters(x, embeddings[[name]], seed)))
       }
       utils::write.csv(rows, out, row.names = FALSE)
     }
