@@ -21,12 +21,12 @@ from .record import Fit
 
 __all__ = ["positions"]
 
-_BLOCK = 512  # cells at a time
+_ENTRIES = 400_000  # cells × genes at a time, which stay in the cache
 _STEPS = 30  # of Newton's, at most
 _CLOSE = 1e-3  # of a score, where the steps end
 _LARGEST_STEP = 1.0  # of a score at a time
-_BASELINE_CELLS = (2000, 20_000_000)  # of training, whose expected counts the baseline is from: most, and × genes
-_ROUNDS = 3  # of baseline and scores
+_BASELINE_CELLS = (1000, 10_000_000)  # of training, whose expected counts the baseline is from: most, and × genes
+_ROUNDS = (6, 2, 2)  # steps of the baseline, each time before the scores
 _HIGHEST = 3.0  # log share of the library: keeps exp() finite far outside any plausible expression
 _POISSON = 1e4  # inverse dispersion that is none
 
@@ -48,9 +48,9 @@ def positions(cells: Cells) -> np.ndarray:
     if fit.config.gene_likelihood == "poisson":
         theta = torch.full_like(theta, _POISSON)
     baseline = _baseline(fit, model, active, loadings, theta)
-    blocks = range(0, len(scores), _BLOCK)
-    for start in tqdm(blocks, "embedding", leave=False, disable=None if sys.stderr else True):
-        rows = slice(start, start + _BLOCK)
+    for rows in tqdm(
+        _blocks(*cells.counts.matrix.shape), "embedding", leave=False, disable=None if sys.stderr else True
+    ):
         offset = baseline + torch.from_numpy(
             np.log(cells.counts.lib_size[rows])[:, None].astype(np.float32)
             + design_offset(model, fit.factors["center"], cells.design[rows])
@@ -58,6 +58,11 @@ def positions(cells: Cells) -> np.ndarray:
         x = torch.from_numpy(cells.counts.matrix[rows].toarray().astype(np.float32))
         scores[rows] = _newton(x, offset, loadings, theta, torch.from_numpy(scores[rows])).numpy()
     return scores * length**0.5
+
+
+def _blocks(n_cells: int, n_genes: int) -> list[slice]:
+    size = max(16, _ENTRIES // n_genes)
+    return [slice(start, start + size) for start in range(0, n_cells, size)]
 
 
 def _baseline(fit: Fit, model: LDVAE, active: np.ndarray, loadings: torch.Tensor, theta: torch.Tensor) -> torch.Tensor:
@@ -72,13 +77,15 @@ def _baseline(fit: Fit, model: LDVAE, active: np.ndarray, loadings: torch.Tensor
     log_rho(model, z, np.zeros((len(rows), fit.config.n_design), np.float32), lambda _, v: parts.append(v.exp()))
     expected = torch.cat(parts) * library
     baseline = (expected.sum(0) / library.sum()).clamp(min=1e-12).log()
-    for _ in range(_ROUNDS):
-        for _ in range(_STEPS // 3):
+    for steps in _ROUNDS:
+        for _ in range(steps):
             mu = library * (baseline + scores @ loadings.T).clamp(max=_HIGHEST).exp()
             over = theta / (mu + theta)
             step = ((expected - mu) * over).sum(0) / (mu * over).sum(0).clamp(min=1e-12)
             baseline += step.clamp(-_LARGEST_STEP, _LARGEST_STEP)
-        scores = _newton(expected, library.log() + baseline, loadings, theta, scores)
+        for part in _blocks(*expected.shape):
+            offset = library[part].log() + baseline
+            scores[part] = _newton(expected[part], offset, loadings, theta, scores[part])
     return baseline
 
 
