@@ -16,6 +16,7 @@ import scipy.sparse as sp
 
 import ldvae
 from ldvae import cli
+from ldvae.checks import Note
 from support import sentence
 
 N_GENES = 300
@@ -50,7 +51,7 @@ def said(call, *args, **kwargs):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         call(*args, **kwargs)
-    return " ".join(str(w.message) for w in caught if w.category is UserWarning)
+    return " ".join(str(w.message) for w in caught if w.category in (UserWarning, Note))
 
 
 def with_counts(adata, x):
