@@ -5,9 +5,9 @@ column_arguments <- c("groupby", "batch_key", "covariate_keys", "size_factor_key
 # `...` is what the function was given beside them.
 ask <- function(name, arguments, ...) {
   check_no_others(name, ...)
+  fit <- if ("fit" %in% names(arguments) && !absent(arguments, "fit")) check_fit(arguments$fit)
   arguments <- with_identities(arguments)
   check_given(arguments)
-  fit <- if ("fit" %in% names(arguments)) check_fit(arguments$fit)
   optional <- name == "get_latent" && is.null(arguments[["x"]])
   input <- if ("x" %in% names(arguments) && !optional) input_for(arguments, fit)
   if (name %in% c("fit_ldvae", "from_latent") && is.logical(arguments$genes)) arguments$genes <- by_mask(arguments$genes, input$genes)
@@ -32,11 +32,13 @@ with_levels <- function(table, cell_data, arguments) {
   table
 }
 
+# Has the argument no default, and was not given?
+absent <- function(arguments, name) identical(arguments[[name]], quote(expr = ))
+
 # The groups of a Seurat object are its identities, unless others are named.
 with_identities <- function(arguments) {
-  absent <- function(name) identical(arguments[[name]], quote(expr = )) # no default, and not given
-  open <- "groupby" %in% names(arguments) && (absent("groupby") || is.null(arguments$groupby))
-  if (open && !absent("x") && inherits(arguments[["x"]], "Seurat") && is.null(arguments$cells1)) {
+  open <- "groupby" %in% names(arguments) && (absent(arguments, "groupby") || is.null(arguments$groupby))
+  if (open && !absent(arguments, "x") && inherits(arguments[["x"]], "Seurat") && is.null(arguments$cells1)) {
     message("`groupby` is \"ident\", the identities of `x` (Idents).")
     arguments$groupby <- "ident"
   }

@@ -1,7 +1,7 @@
 # Is this argument what it should be? What only R can know; everything else the engine checks.
 
 check_given <- function(arguments) {
-  missing <- Filter(function(name) identical(arguments[[name]], quote(expr = )), names(arguments))
+  missing <- Filter(function(name) absent(arguments, name), names(arguments))
   if (length(missing)) stop("`", missing[1], "` is missing, with no default.", call. = FALSE)
 }
 

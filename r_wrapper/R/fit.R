@@ -210,8 +210,8 @@ print.ldvae_fit <- function(x, ...) {
 #'
 #' @param object,x A fit, from [fit_ldvae()] or [load_fit()].
 #' @param row.names,optional,... Not used.
-#' @return `summary()`: the active factors, as of [get_factors()]. `coef()`: the loadings, a matrix of genes x active
-#'   factors. `as.data.frame()`: the same with their uncertainty, as of [get_loadings_uncertainty()]. `dim()`: numbers of
+#' @return `summary()`: the active factors, as of [get_factors()]. `coef()` and `loadings()`: the loadings, a matrix of
+#'   genes x active factors. `as.data.frame()`: the same with their uncertainty, as of [get_loadings_uncertainty()]. `dim()`: numbers of
 #'   genes and cells. `plot()`: as [plot_loadings()].
 #' @examples
 #' fit <- readRDS(system.file("extdata", "fit.rds", package = "ldvae"))
@@ -239,6 +239,12 @@ coef.ldvae_fit <- function(object, ...) {
   rownames(matrix) <- loadings$gene
   matrix
 }
+
+# stats::loadings(x) is x$loadings.
+#' @rdname ldvae_fit
+#' @param name A part of the fit, or `loadings`.
+#' @export
+`$.ldvae_fit` <- function(x, name) if (name == "loadings") coef.ldvae_fit(x) else .subset2(x, name)
 
 #' @rdname ldvae_fit
 #' @method as.data.frame ldvae_fit

@@ -1,11 +1,12 @@
 # Arguments that a function does not have, typed out of the habits of other packages: which one is meant.
 
 .habits <- list(
-  ident.1 = "group1", ident.2 = "group2", cells.1 = "cells1", cells.2 = "cells2", group.by = "groupby",
-  group_by = "groupby", groups = "groupby", cluster = "groupby", clusters = "groupby", split.by = "within",
+  ident.1 = "group1", ident.2 = "group2", cells.1 = "cells1", cells.2 = "cells2", group.by = c("groupby", "key"),
+  group_by = c("groupby", "key"), groupby = "key", groups = "groupby", cluster = "groupby", clusters = "groupby",
+  condition = c("groupby", "key"), treatment = c("groupby", "key"), split.by = "within",
   object = "x", seurat = "x", sce = "x", adata = "x", slot = "assay", layer = "assay", assay.type = "assay",
   exprs_values = "assay", meta.data = "cell_data", colData = "cell_data", features = "genes", features.use = "genes",
-  nfeatures = c("n_genes", "n_labels"), batch = "batch_key", vars.to.regress = c("covariate_keys", "adjust"),
+  nfeatures = c("n_genes", "n_labels", "genes"), batch = "batch_key", vars.to.regress = c("covariate_keys", "adjust"),
   latent.vars = c("adjust", "covariate_keys"), sample = "sample_key", samples = "sample_key", donor = "sample_key",
   reduction = c("use_rep", "embedding"), dimred = c("use_rep", "embedding"), dims = c("n_latent", "factors"),
   npcs = "n_latent", ncomponents = "n_latent", k = "n_latent", logfc.threshold = "delta", seed.use = "seed",

@@ -13,10 +13,11 @@ test_that("names of other packages' arguments are answered by the names here", {
     quote(from_latent(fit, reduction = "pca")),
     quote(save_fit(fit, file = "x")),
     quote(top_genes(coef(fit), only.pos = TRUE)),
+    quote(associate_factors(fit, fit, groupby = "ident")),
     quote(get_latent(fit, inactives = TRUE)) # a slip of the finger
   )
   meant <- c("ident.1", "group1", "ident.1", "group1", "group.by", "groupby", "features", "genes", "dims", "factors",
-             "npcs", "n_latent", "reduction", "use_rep", "file", "path", "only.pos", "direction", "inactives", "inactive")
+             "npcs", "n_latent", "reduction", "use_rep", "file", "path", "only.pos", "direction", "groupby", "key", "inactives", "inactive")
   for (i in seq_along(wanted)) {
     expect_identical(says(wanted[[i]]), sprintf("`%s` is no argument of %s(): `%s` is meant.", meant[2 * i - 1],
                                                 as.character(wanted[[i]][[1]]), meant[2 * i]))
@@ -41,6 +42,7 @@ test_that("every function has the dots that this needs, and nothing is swallowed
 
 test_that("the object before the fit, as in a pipe, gets a sentence", {
   x <- simulated()
+  expect_identical(error_of(population_loadings(x, fitted())), error_of(get_factors(x)))
   expect_identical(error_of(population_loadings(x, fitted(), groupby = "population")),
     paste("`fit` must be a fit (from fit_ldvae or load_fit), not a SingleCellExperiment: the fit comes first, and in a",
           "pipe that starts with the object by name (fit = )."))
