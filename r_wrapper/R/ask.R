@@ -82,6 +82,10 @@ by_position <- function(positions, argument, cells) {
 
 # Genes by TRUE and FALSE, as a column of gene data gives them.
 by_mask <- function(mask, genes) {
+  if (!length(mask)) { # VariableFeatures() of an assay without any
+    stop("`genes` is empty: run FindVariableFeatures() first, or name the assay that has them, as in ",
+         "VariableFeatures(x, assay = \"RNA\").", call. = FALSE)
+  }
   if (anyNA(mask) || length(mask) != length(genes)) {
     stop(sprintf("`genes` must have TRUE or FALSE for each of the %d genes of `x`, or be names.", length(genes)),
          call. = FALSE)

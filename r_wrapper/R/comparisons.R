@@ -50,6 +50,7 @@ associate_factors <- function(fit, x, key, sample_key = NULL, within = NULL, adj
 #' has batches of its own, the comparison is made as observed, with a warning.
 #'
 #' @inheritParams population_loadings
+#' @param x Cells with counts of the fit's genes, as in [fit_ldvae()]; they need not be the training cells.
 #' @param groupby Column of cell data with the groups; cells without a label take no part. Numbers that do not vary
 #'   within samples (age, dose), or are no whole numbers, have a slope in place of groups: `group1` is then the column,
 #'   `group2` "per unit", and 1 and 2 in the names of columns are the highest and the lowest value.

@@ -136,7 +136,9 @@ as_table <- function(columns) {
   columns <- lapply(columns, function(v) {
     if (is.list(v)) as.character(unlist(v$levels))[v$codes + 1L] else as.vector(v)
   })
-  structure(columns, class = "data.frame", row.names = .set_row_names(length(columns[[1]])))
+  # cells as row names, so that AddMetaData() and cbind() find them
+  rows <- if (names(columns)[1] == "cell" && !anyDuplicated(columns$cell)) columns$cell
+  structure(columns, class = "data.frame", row.names = if (is.null(rows)) .set_row_names(length(columns[[1]])) else rows)
 }
 
 # The engine remembers its last analysis with the fit, so the same R value must be the same Python object.

@@ -286,5 +286,8 @@ save_fit <- function(fit, path, ...) {
 #' @rdname save_fit
 #' @export
 load_fit <- function(path, ...) {
+  if (!missing(path) && is.character(path) && length(path) == 1L && grepl("\\.rds$", path, ignore.case = TRUE)) {
+    stop("`path` is a file of saveRDS(): read it with readRDS().", call. = FALSE)
+  }
   r_fit(ask("load_fit", as.list(environment()), ...))
 }

@@ -33,6 +33,7 @@ add_ldvae <- function(x, fit, scores = NULL, assay = NULL, ...) {
   factors <- get_factors(fit)
   factors <- factors[factors$active, ]
   if (!nrow(factors)) stop("`fit` has no active factor, so there is nothing to add.", call. = FALSE)
+  if (!is.null(scores)) check_scores(x, scores)
   latent <- get_latent(fit, x, embedding = TRUE, assay = assay)
   embedding <- as.matrix(latent[factors$factor])
   rownames(embedding) <- latent$cell
@@ -54,7 +55,7 @@ names_of_genes <- function(x, fit) {
   ifelse(is.na(found), fit$genes, found)
 }
 
-add_scores <- function(x, scores) {
+check_scores <- function(x, scores) {
   if (!is.data.frame(scores) || !"cell" %in% names(scores)) {
     stop("`scores` must be the table that get_program_scores returns.", call. = FALSE)
   }
@@ -63,6 +64,10 @@ add_scores <- function(x, scores) {
   if (anyNA(rows)) {
     message(sprintf("`scores` lacks %d of the %d cells of `x`: they get NA.", sum(is.na(rows)), length(rows)))
   }
+}
+
+add_scores <- function(x, scores) {
+  rows <- match(colnames(x), scores$cell)
   for (name in setdiff(names(scores), "cell")) {
     if (is_se(x)) SummarizedExperiment::colData(x)[[name]] <- scores[[name]][rows]
     else x[[name]] <- scores[[name]][rows]

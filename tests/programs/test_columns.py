@@ -61,3 +61,13 @@ def test_top_genes_are_the_strongest_sure_ones_of_a_side():
     many = replace(PROGRAM, lfsr=np.zeros(8), tested=np.ones(8, bool), loading=np.arange(1.0, 9.0))
     assert top(many, GENES, 1.0) == "h, g, f, e, d"
     assert top(many, GENES, -1.0) == ""
+
+
+def test_scores_have_the_names_of_the_cells_that_were_asked_about(fit, simulated):
+    """The same counts under other names: what the last analysis found is used again, its names are not."""
+    arguments = {"groupby": "population", "kind": "within"}
+    first = get_program_scores(fit, simulated, **arguments)
+    renamed = simulated.copy()
+    renamed.obs_names = [f"x_{name}" for name in simulated.obs_names]
+    again = get_program_scores(fit, renamed, **arguments)
+    assert again["cell"].tolist() == renamed.obs_names.tolist() and first["cell"].tolist() == list(simulated.obs_names)

@@ -79,7 +79,7 @@ def find_programs(
     beyond = read_beyond(cells, adata, layer) if kind == "between" else None
     known, whole, fit = _LAST.get(fit), fit, cells.fit
     genes = fit.genes if beyond is None else np.concatenate([fit.genes, beyond.genes])
-    key = _fingerprint(cells, labels, samples, (n_programs, seed))
+    key = _fingerprint(cells, labels, samples, (n_programs, seed, cells.counts.cells.tolist(), fit.genes.tolist()))
     if known is None or known[0] != key:
         known = _LAST[whole] = (key, {})
 

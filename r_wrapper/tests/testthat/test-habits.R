@@ -65,6 +65,16 @@ test_that("groups in tables are factors in the order of the cell data", {
   expect_identical(levels(found$group1), c("9", "10", "11"))
 })
 
+test_that("genes without any, files of saveRDS and scores for AddMetaData are thought of", {
+  expect_match(error_of(quick_fit(simulated(), genes = logical())), "^`genes` is empty: run FindVariableFeatures\\(\\) first")
+  expect_identical(error_of(load_fit("fit.rds")), "`path` is a file of saveRDS(): read it with readRDS().")
+  x <- simulated()
+  scores <- get_program_scores(fitted(), x, groupby = "population", kind = "within")
+  expect_identical(rownames(scores), colnames(x))
+  colnames(x) <- paste0("q_", colnames(x)) # the same counts, of which the engine remembers the answer
+  expect_identical(get_program_scores(fitted(), x, groupby = "population", kind = "within")$cell, colnames(x))
+})
+
 test_that("a column that the fit registers and cells lack is named as such", {
   x <- simulated()
   x$batch <- NULL
