@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ldvae import get_program_scores
 from ldvae.programs.columns import loading_columns, program_columns, top
 from ldvae.programs.find import Found
 from ldvae.programs.program import Program
