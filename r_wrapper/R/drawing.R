@@ -71,9 +71,8 @@ page_of <- function(n, page) {
     stop(sprintf("`page` must be a whole number of at least 1 and at most %d, not %s.", pages,
                  substr(deparse(page)[1], 1, 20)), call. = FALSE)
   }
-  last <- min(n, .panels * page)
   list(
-    panels = seq(.panels * (page - 1) + 1, last, length.out = last - .panels * (page - 1)),
+    panels = which(ceiling(seq_len(n) / .panels) == page),
     foot = if (pages > 1) sprintf("Page %d of %d, of %d panels: see `page`.", page, pages, n)
   )
 }

@@ -33,13 +33,16 @@ add_ldvae <- function(x, fit, scores = NULL, assay = NULL, ...) {
   factors <- get_factors(fit)
   factors <- factors[factors$active, ]
   if (!nrow(factors)) stop("`fit` has no active factor, so there is nothing to add.", call. = FALSE)
-  if (!is.null(scores)) check_scores(x, scores)
+  rows <- if (!is.null(scores)) rows_of_scores(x, scores) # before the work
   latent <- get_latent(fit, x, embedding = TRUE, assay = assay)
   embedding <- as.matrix(latent[factors$factor])
   rownames(embedding) <- latent$cell
   loadings <- as.matrix(get_loadings(fit)[factors$factor])
   rownames(loadings) <- names_of_genes(x, fit)
-  if (!is.null(scores)) x <- add_scores(x, scores)
+  for (name in setdiff(names(scores), "cell")) {
+    if (is_se(x)) SummarizedExperiment::colData(x)[[name]] <- scores[[name]][rows]
+    else x[[name]] <- scores[[name]][rows]
+  }
   if (is_se(x)) add_to_sce(x, embedding, loadings, factors) else add_to_seurat(x, embedding, loadings, fit)
 }
 
@@ -55,7 +58,8 @@ names_of_genes <- function(x, fit) {
   ifelse(is.na(found), fit$genes, found)
 }
 
-check_scores <- function(x, scores) {
+# Which row of `scores` has each cell of `x`, if any.
+rows_of_scores <- function(x, scores) {
   if (!is.data.frame(scores) || !"cell" %in% names(scores)) {
     stop("`scores` must be the table that get_program_scores returns.", call. = FALSE)
   }
@@ -64,15 +68,7 @@ check_scores <- function(x, scores) {
   if (anyNA(rows)) {
     message(sprintf("`scores` lacks %d of the %d cells of `x`: they get NA.", sum(is.na(rows)), length(rows)))
   }
-}
-
-add_scores <- function(x, scores) {
-  rows <- match(colnames(x), scores$cell)
-  for (name in setdiff(names(scores), "cell")) {
-    if (is_se(x)) SummarizedExperiment::colData(x)[[name]] <- scores[[name]][rows]
-    else x[[name]] <- scores[[name]][rows]
-  }
-  x
+  rows
 }
 
 # A plain matrix, which every function that reads a reduction takes; the rest as attributes, as scater's PCA has it.

@@ -20,10 +20,9 @@
 #' @inheritParams get_factors
 #' @param x Cells with counts of the fit's genes, as in [fit_ldvae()]; they need not be the training cells.
 #'   `"between"` lists every gene of it.
-#' @param groupby Column of cell data with the populations; of a Seurat object may be left out, and is then `"ident"`, its
-#'   identities. Cells
-#'   without a label take no part. If the populations were found by clustering the same counts, `"between"` is too
-#'   optimistic: clusters differ by construction ([split_counts()] is the remedy).
+#' @param groupby Column of cell data with the populations; of a Seurat object it may be left out, and is then `"ident"`,
+#'   its identities. Cells without a label take no part. If the populations were found by clustering the same counts,
+#'   `"between"` is too optimistic: clusters differ by construction ([split_counts()] is the remedy).
 #' @param kind As above. `"between"` needs 5 cells of a population, the others 30. `"deviation"` has no scores.
 #' @param reference Populations to compare with (`"between"`, `"specific"`, `"deviation"`); all others if `NULL`.
 #' @param sample_key Column of cell data with the biological samples (donors). Differences between samples are then
@@ -55,9 +54,8 @@
 #'   the table; `n_cells`; `n_genes` with `lfsr` below 0.05; `top_up`, `top_down`, the strongest of them.
 #' * `get_program_scores()`: `cell` (also the row names) and one column `<population>_<program>` for each called program, in
 #'   letters, digits and underscores as formulas and Seurat want them (of cluster `0` `group_0_...`, of `CD4+ T`
-#'   `CD4pos_T_...`): its activity, in
-#'   standard deviations within the population, against the mean of the population (`NaN` where a population is too
-#'   small for it); for `"between"`, the position of a cell between the reference (0) and the population (1).
+#'   `CD4pos_T_...`): its activity, in standard deviations within the population, against the mean of the population
+#'   (`NaN` where a population is too small for it); for `"between"`, the position of a cell between the reference (0) and the population (1).
 #' * `get_program_map()`, one row per program and population: `program`, `population`; `variance` of the program's
 #'   activity there times the sum of its squared loadings (log2 units squared), freed from counting noise (so that it may
 #'   be negative where there is none) and measured with loadings that other cells taught, and its standard error `std`;

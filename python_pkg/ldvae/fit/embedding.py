@@ -16,7 +16,7 @@ from tqdm import tqdm
 from ..model.network import LDVAE
 from ..tables import LN2
 from .cells import Cells
-from .posterior import design_offset, factor_scores, latent_moments, log_rho, rebuild
+from .posterior import design_offset, factor_scores, inverse_dispersion, latent_moments, log_rho, rebuild
 from .record import Fit
 
 __all__ = ["positions"]
@@ -28,7 +28,6 @@ _LARGEST_STEP = 1.0  # of a score at a time
 _BASELINE_CELLS = (1000, 10_000_000)  # of training, whose expected counts the baseline is from: most, and × genes
 _ROUNDS = (6, 2, 2)  # steps of the baseline, each time before the scores
 _HIGHEST = 3.0  # log share of the library: keeps exp() finite far outside any plausible expression
-_POISSON = 1e4  # inverse dispersion that is none
 
 
 def positions(cells: Cells) -> np.ndarray:
@@ -44,9 +43,7 @@ def positions(cells: Cells) -> np.ndarray:
     model = rebuild(fit)
     length = np.sqrt((fit.factors["loadings"][:, active] ** 2).sum(0))
     loadings = torch.from_numpy((fit.factors["loadings"][:, active] * LN2).astype(np.float32))
-    theta = model.log_theta.detach().exp()
-    if fit.config.gene_likelihood == "poisson":
-        theta = torch.full_like(theta, _POISSON)
+    theta = inverse_dispersion(model)
     baseline = _baseline(fit, model, active, loadings, theta)
     for rows in tqdm(
         _blocks(*cells.counts.matrix.shape), "embedding", leave=False, disable=None if sys.stderr else True

@@ -19,6 +19,7 @@ __all__ = [
     "design_offset",
     "encode",
     "factor_scores",
+    "inverse_dispersion",
     "latent_library",
     "latent_moments",
     "linear_map",
@@ -28,6 +29,7 @@ __all__ = [
 
 _BLOCK = 1024  # cells decoded or encoded at a time
 _DRAWS = 64  # draws of the logistic normal for its moments
+_POISSON = 1e4  # inverse dispersion that is none
 _MAP_CELLS = 4000  # cells from which the linear map of a non-linear decoder is regressed
 
 
@@ -38,6 +40,12 @@ def rebuild(fit: Fit) -> LDVAE:
     model.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in fit.weights.items()})
     model.eval()
     return model
+
+
+def inverse_dispersion(model: LDVAE) -> torch.Tensor:
+    """Of each gene; of Poisson counts so large that it is none."""
+    theta = model.log_theta.detach().exp()
+    return torch.full_like(theta, _POISSON) if model.config.gene_likelihood == "poisson" else theta
 
 
 @torch.no_grad()

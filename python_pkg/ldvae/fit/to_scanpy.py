@@ -49,22 +49,22 @@ def add_ldvae(
     -------
     AnnData
         With `obsm["X_ldvae"]` (positions on the active factors, for neighbours and clusters: `get_latent` with
-        `embedding=True`), `varm["ldvae_loadings"]` (log2 units per SD of the factor;
-        NaN for genes that were not modelled) and `uns["ldvae"]` (factors, variance explained and settings). With `de`,
-        also `uns["rank_genes_groups"]`: `logfoldchanges` is `lfc_mean`, `scores` the same over its standard deviation,
+        `embedding=True`), `varm["ldvae_loadings"]` (log2 units per SD of the factor; NaN for genes that were not
+        modelled) and `uns["ldvae"]` (factors, variance explained and settings). With `de`, also
+        `uns["rank_genes_groups"]`: `logfoldchanges` is `lfc_mean`, `scores` the same over its standard deviation,
         `pvals` the `lfsr`, `pvals_adj` its mean over the genes that are at least as sure (the share of false signs to
         expect among these), `pts` and `pts_rest` the shares of cells with a count.
     """
     fit = check_fit(fit)
-    read_cells(adata)  # a fit alone would be answered for its training cells
+    cells = read_cells(adata)  # a fit alone would be answered for its training cells
     if groupby is not None and de is None:
         raise ValueError("`groupby` names the groups that `de` compares, and `de` is None.")
     active = np.flatnonzero(fit.factors["active"])
     names = np.array(factor_names(fit.config.n_latent), dtype=object)[active]
+    more = None if scores is None else _for_cells(pd.Series(cells), scores)
+    ranked = None if de is None else _rank_genes_groups(adata, fit, de, groupby)
     latent, known = get_latent(fit, adata, embedding=True, layer=layer), pd.Index(fit.genes)
     position = known.get_indexer(pd.Index(names_in_fit(fit, adata.var)))
-    more = None if scores is None else _for_cells(latent["cell"], scores)
-    ranked = None if de is None else _rank_genes_groups(adata, fit, de, groupby)
     out = adata.to_memory(copy=True)  # what is backed or zarr has no copy of its own
     loadings = np.where((position >= 0)[:, None], fit.factors["loadings"][position][:, active], np.nan)
     out.obsm["X_ldvae"] = latent[names.tolist()].to_numpy()

@@ -79,7 +79,7 @@ def find_programs(
     beyond = read_beyond(cells, adata, layer) if kind == "between" else None
     known, whole, fit = _LAST.get(fit), fit, cells.fit
     genes = fit.genes if beyond is None else np.concatenate([fit.genes, beyond.genes])
-    key = _fingerprint(cells, labels, samples, (n_programs, seed, cells.counts.cells.tolist(), fit.genes.tolist()))
+    key = _fingerprint(cells, labels, samples, (n_programs, seed))
     if known is None or known[0] != key:
         known = _LAST[whole] = (key, {})
 
@@ -154,7 +154,8 @@ def _need_reference(setting: Setting, labels: Labels, reference: list[str] | Non
 
 
 def _fingerprint(cells: Cells, labels: Labels, samples: Labels | None, arguments: Any) -> str:
-    digest = hashlib.blake2b(repr((arguments, labels.key, labels.levels, samples and samples.levels)).encode())
+    names = [labels.key, labels.levels, samples and samples.levels, list(cells.counts.cells), list(cells.fit.genes)]
+    digest = hashlib.blake2b(repr((arguments, names)).encode())
     matrix, codes = cells.counts.matrix, [s.codes for s in (labels, samples) if s is not None]
     arrays = (matrix.data, matrix.indices, matrix.indptr, cells.counts.lib_size, cells.design, cells.mean, *codes)
     for array in arrays:

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from ..checks import note, shown
 from ..counts.labels import Labels
 from ..fit.cells import Cells
-from ..fit.posterior import latent_moments, rebuild
+from ..fit.posterior import inverse_dispersion, latent_moments, rebuild
 from ..fit.record import Fit
 from .local import Local
 from .population import Population, offset_of
@@ -54,9 +54,7 @@ def prepare(fit: Fit, cells: Cells, labels: Labels, samples: Labels | None, seed
         raise ValueError(f"`groupby` must have populations of at least {MIN_CELLS} cells, and {labels.key!r} has none.")
     if small:
         note(f"Populations with fewer than {MIN_CELLS} cells are left out: {shown(list(small))}.")
-    theta = model.log_theta.detach().exp().numpy()
-    if fit.config.gene_likelihood == "poisson":
-        theta = np.full_like(theta, 1e4)
+    theta = inverse_dispersion(model).numpy()
     keys = [labels for labels in (samples, cells.batch) if labels is not None]
     populations = []
     named = zip(labels.levels, members, strict=True)
