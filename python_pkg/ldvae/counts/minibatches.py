@@ -92,8 +92,8 @@ class Minibatch:
         if on_cpu(self.values):
             return torch.from_numpy(self.matrix.toarray())
         out = torch.zeros(len(self) * self.n_genes, device=self.values.device)
-        out[self.cells * self.n_genes + self.columns] = self.values
-        return out.view(len(self), self.n_genes)
+        # added, not set: where entries are padded with zeros, some meet a count
+        return out.index_add_(0, self.cells * self.n_genes + self.columns, self.values).view(len(self), self.n_genes)
 
     def log1p_times(self, weight: torch.Tensor) -> torch.Tensor:
         """log(1 + counts) (n × genes) @ weight (genes × h), differentiable in the weight."""
@@ -184,6 +184,28 @@ class SparseCounts:
         position = torch.arange(total, device=self.device) + offset
         return [self._value[position], self._column[position], torch.nn.functional.pad(ends, (1, 0))]
 
+    @property
+    def recordable(self) -> bool:
+        """Whether a step on these counts can be a graph of CUDA: all are on the device, for one process."""
+        return self._resident and self.device.type == "cuda" and self.ranks.n == 1
+
+    def most_entries(self, rows: torch.Tensor, size: int) -> int:
+        """Non-zeros that no `size` of the cells `rows` exceed."""
+        return int(self._start.diff()[rows].topk(min(size, len(rows))).values.sum())
+
+    def padded(self, rows: torch.Tensor, entries: int) -> Minibatch:
+        """`minibatch` with so many entries, those beyond its own zeros of its last cell; waits for nothing."""
+        start, stop = self._start[:-1][rows], self._start[1:][rows]
+        ends = (stop - start).cumsum(0)
+        at = torch.arange(entries, device=self.device)
+        own = at < ends[-1]
+        row_start = torch.nn.functional.pad(ends[:-1], (1, 1))
+        row_start[-1:] += entries
+        offset = (stop - ends).repeat_interleave(row_start.diff(), output_size=entries)
+        position = torch.where(own, at + offset, 0)
+        columns = torch.where(own, self._column[position], at % self.n_genes)  # the zeros are spread: they do not queue
+        return self._with([self._value[position] * own, columns, row_start], rows)
+
     def fingerprint(self) -> list[np.ndarray]:
         """Arrays that tell what a fit learns from, however many processes hold it: of counts, a random sum per cell."""
         weight, content = np.random.default_rng(0).standard_normal(self.n_genes), np.zeros(self.n_cells)
@@ -195,9 +217,13 @@ class SparseCounts:
         """Shuffled minibatches of `size` cells; a smaller remainder is left for another epoch."""
         if self._in_runs:
             yield from self._epoch_from_disk(rows, size, generator)
-            return
-        order = rows[torch.randperm(len(rows), generator=generator, device=self.device)]
-        yield from self.shares(order[: len(order) - len(order) % size], size)
+        else:
+            yield from self.shares(self.shuffled(rows, size, generator), size)
+
+    def shuffled(self, rows: torch.Tensor, size: int, generator: torch.Generator) -> torch.Tensor:
+        """The cells of an epoch in its order."""
+        order = torch.randperm(len(rows), generator=generator, device=self.device)
+        return rows[order[: len(rows) - len(rows) % size]]
 
     def shares(self, rows: torch.Tensor, size: int) -> Iterator[Minibatch]:
         """Of every `size` of the cells `rows` those that this process holds."""

@@ -109,7 +109,7 @@ class _Totals:
         self.likelihood, self.value = likelihood, log_theta.new_zeros(())
         self.d_theta, self.d_zero = torch.zeros_like(log_theta), torch.zeros_like(zero_logit)
         if likelihood != "poisson":
-            self.value, self.d_theta = _gamma_ratios(batch.values, self.theta, batch.columns)
+            self.value, self.d_theta = _gamma_ratios(batch, self.theta)
 
     def gradients(self) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         """By log theta and the zero logit; None for what the likelihood does not have."""
@@ -157,13 +157,13 @@ def _zero_inflated(mu: torch.Tensor, x: torch.Tensor, total: _Totals) -> torch.T
     return (x - mu).mul_(r).mul_(own)
 
 
-def _gamma_ratios(x: torch.Tensor, theta: torch.Tensor, columns: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _gamma_ratios(batch: Minibatch, theta: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Sum over the non-zeros of log Gamma(x + theta) / Gamma(theta), and its derivative by theta (per gene).
 
     It is a sum over j < x of log(theta + j): so many logarithms as a gene has different small counts, times the number
     of cells that exceed j.
     """
-    n_genes = len(theta)
+    x, columns, n_genes = batch.values, batch.columns, len(theta)
     index = torch.add(columns, x.clamp(max=_TABLE).int(), alpha=n_genes)
     number = _count(index, (_TABLE + 1) * n_genes)[n_genes:].view(_TABLE, n_genes)
     at_least, before = _table(theta.device)
@@ -171,14 +171,22 @@ def _gamma_ratios(x: torch.Tensor, theta: torch.Tensor, columns: torch.Tensor) -
     steps = theta + before
     derivative = (exceed / steps).sum(0)
     value = _dot(exceed, log_(steps))
-    if on_cpu(x):
-        large = torch.nonzero(x > _TABLE).squeeze(-1)
-        if not len(large):
-            return value, derivative
-        x, columns = x[large], columns[large]
-    own, x = theta[columns], x.clamp(min=_TABLE)  # a small count adds nothing here
-    lgamma, digamma = _stirling(torch.stack([x + own, own + _TABLE]))
-    return value + (lgamma[0] - lgamma[1]).sum(), derivative.index_add_(0, columns, digamma[0] - digamma[1])
+    if not on_cpu(x):  # all counts, in a fixed order: without waiting for how many are large, and the same every time
+        lgamma, digamma = _beyond_table(batch.dense, theta)
+        return value + lgamma.sum(), derivative + digamma.sum(0)
+    large = torch.nonzero(x > _TABLE).squeeze(-1)
+    if not len(large):
+        return value, derivative
+    x, columns = x[large], columns[large]
+    lgamma, digamma = _beyond_table(x, theta[columns])
+    return value + lgamma.sum(), derivative.index_add_(0, columns, digamma)
+
+
+def _beyond_table(x: torch.Tensor, theta: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """log Gamma(x + theta) / Gamma(`_TABLE` + theta) and its derivative by theta; 0 for counts that are looked up."""
+    lgamma, digamma = _stirling(x.clamp(min=_TABLE) + theta)
+    lgamma_table, digamma_table = _stirling(theta + _TABLE)
+    return lgamma - lgamma_table, digamma - digamma_table
 
 
 def _count(index: torch.Tensor, n: int) -> torch.Tensor:

@@ -6,6 +6,7 @@ import math
 import os
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from ..machine.device import refuse_surroundings
 from .checkpoint import State, digest
 from .config import Config
 from .network import LDVAE
+from .recorded import RecordedStep
 from .schedule import WARM_UP, Schedule, one_cycle
 
 __all__ = ["Trained", "train"]
@@ -126,31 +128,42 @@ class _Epochs:
         self.steps = len(self.rows) // self.size
         self.generator = torch.Generator(counts.device).manual_seed(seed)
         self.parameters = list(model.parameters())
-        self.optimizer = torch.optim.Adam(self.parameters, lr=schedule.learning_rate, fused=True)
+        recordable = counts.recordable
+        self.optimizer = torch.optim.Adam(self.parameters, lr=schedule.learning_rate, fused=True, capturable=recordable)
+        self.recorded = RecordedStep(self._step, counts, self.rows, self.size, self.generator) if recordable else None
 
     def run(self, epoch: int) -> tuple[float, float]:
         """One epoch after `epoch` others: mean reconstruction and KL per cell."""
         self.model.train()
-        totals = torch.zeros(2, dtype=torch.float64, device=self.counts.device)
-        batches = self.counts.epoch(self.rows, self.size, self.generator)
-        for step, batch in enumerate(batches, epoch * self.steps + 1):
-            totals += self._step(batch, step)
+        plan = [self._plan(step) for step in range(epoch * self.steps + 1, (epoch + 1) * self.steps + 1)]
+        if self.recorded:
+            order = self.counts.shuffled(self.rows, self.size, self.generator)
+            totals = self.recorded.epoch(order, torch.tensor(plan).to(self.counts.device))
+        else:
+            totals = torch.zeros(2, dtype=torch.float64, device=self.counts.device)
+            for (rate, *weights), batch in zip(
+                plan, self.counts.epoch(self.rows, self.size, self.generator), strict=True
+            ):
+                totals += self._step(batch, rate, [totals.new_full((), w, dtype=torch.float32) for w in weights])
         reconstruction, kl = (self.counts.ranks.sum_(totals) / (self.steps * self.size)).tolist()
         return reconstruction, kl
 
-    def _step(self, batch: Minibatch, step: int) -> torch.Tensor:
-        """One step of Adam; reconstruction and KL of the minibatch."""
+    def _plan(self, step: int) -> tuple[float, float, float, float]:
+        """Learning rate of a step, and the weights in the loss of the reconstruction, the KL and the penalty."""
         total = self.schedule.max_epochs * self.steps
         warm = min(1.0, step / max(1.0, WARM_UP * total))
+        rate = self.schedule.learning_rate * one_cycle(step / total)
+        return rate, -1 / self.size, warm / self.size, warm / (len(self.rows) * self.counts.ranks.n)
+
+    def _step(self, batch: Minibatch, rate: float | torch.Tensor, weights: Sequence[torch.Tensor]) -> torch.Tensor:
+        """One step of Adam; reconstruction and KL of the minibatch."""
         for group in self.optimizer.param_groups:
-            group["lr"] = self.schedule.learning_rate * one_cycle(step / total)
+            group["lr"] = rate
         reconstruction, kl = self.model.elbo(batch, self.generator)
-        # the loss: the sum of these, so weighted
         parts = [reconstruction, kl, self.model.penalty()]
-        weights = (-1 / self.size, warm / self.size, warm / (len(self.rows) * self.counts.ranks.n))
         for p in self.parameters:
             p.grad = None
-        torch.autograd.backward(parts, [a.new_full((), w) for a, w in zip(parts, weights, strict=True)])
+        torch.autograd.backward(parts, list(weights))
         self.counts.ranks.sum_gradients(self.parameters)
         _clip(self.parameters)
         self.optimizer.step()
@@ -195,6 +208,7 @@ def _held_out(model: LDVAE, counts: SparseCounts, rows: torch.Tensor, size: int,
     model.eval()
     generator = torch.Generator(counts.device).manual_seed(seed)
     total = torch.zeros((), dtype=torch.float64, device=counts.device)
+    size = max(size, 1024) if counts.recordable else size  # there, what counts is how many kernels are started
     for batch in counts.shares(rows, size):
         total += model.prediction(batch, generator)
     return counts.ranks.sum(np.array([total.item()]))[0] / len(rows)
