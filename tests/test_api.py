@@ -61,7 +61,7 @@ SIGNATURES = {
     "ax=None, figsize=None)",
     "associate_factors": "(fit, adata, *, key, sample_key=None, within=None, adjust=None, layer=None)",
     "get_expression": "(fit, adata, *, genes, layer=None, n_samples=25, library_size=10000.0, seed=0)",
-    "top_genes": "(loadings, *, n=10, direction=None, by='effect', gmt=None)",
+    "top_genes": "(loadings, *, n=10, direction=None, by='effect', min_detected=0.1, gmt=None)",
     "save_fit": "(fit, path)",
     "load_fit": "(path)",
     "add_ldvae": "(adata, fit, *, scores=None, de=None, groupby=None, layer=None)",

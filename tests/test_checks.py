@@ -52,7 +52,7 @@ def test_number_refuses_what_is_out_of_bounds(value, kwargs, message):
         (True, "`x` must be a number at least 0, but True is a bool."),
         (np.True_, "`x` must be a number at least 0, but True is a bool."),
         ("1", "`x` must be a number at least 0, but '1' is a str."),
-        (None, "`x` must be a number at least 0, but None is a NoneType."),
+        (None, "`x` must be a number at least 0, not None."),
         ([1], "`x` must be a number at least 0, but [1] is a list."),
         (1j, "`x` must be a number at least 0, but 1j is a complex."),
     ],
@@ -94,7 +94,7 @@ def test_integer_refuses_what_is_no_number():
         "`n` must be a whole number of at least 1, but True is a bool."
     )
     assert sentence(TypeError, checks.integer, "n", "3", 1).endswith("but '3' is a str.")
-    assert sentence(TypeError, checks.integer, "n", None, 1).endswith("but None is a NoneType.")
+    assert sentence(TypeError, checks.integer, "n", None, 1).endswith(", not None.")
 
 
 def test_boolean_takes_only_true_and_false():

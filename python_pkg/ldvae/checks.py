@@ -58,6 +58,10 @@ def _scalar(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
+def _kind(value: Any) -> str:
+    return "not None" if value is None else f"but {brief(value)} is a {type(value).__name__}"
+
+
 def _is_real(value: Any) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
@@ -78,7 +82,7 @@ def number(
     parts += [f"{right} {high:g}"] if high < math.inf else []
     wanted = "a number" + (" " + " and ".join(parts) if parts else "")
     if not _is_real(value):
-        raise TypeError(f"`{name}` must be {wanted}, but {brief(value)} is a {type(value).__name__}.")
+        raise TypeError(f"`{name}` must be {wanted}, {_kind(value)}.")
     value = float(value)
     outside = value < low or value > high or (low_open and value == low) or (high_open and value == high)
     if not math.isfinite(value) or outside:
@@ -93,7 +97,7 @@ def integer(name: str, value: Any, low: int, high: int | None = None) -> int:
         high = _LARGEST
     wanted = f"a whole number of at least {low}" + (f" and at most {high}" if high is not None else "")
     if not _is_real(value):
-        raise TypeError(f"`{name}` must be {wanted}, but {brief(value)} is a {type(value).__name__}.")
+        raise TypeError(f"`{name}` must be {wanted}, {_kind(value)}.")
     # compared before anything is converted: a whole number may be too large for a float
     if not (low <= value <= (math.inf if high is None else high)) or not math.isfinite(value) or value != int(value):
         found = f"{value:.15g}" if isinstance(value, float) else str(value)[:20]

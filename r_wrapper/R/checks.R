@@ -66,6 +66,7 @@ check_table <- function(name, table, columns, source, empty = FALSE) {
 # The `values` that somebody named among the `choices`, or the default.
 chosen <- function(name, values, choices, default = choices) {
   if (is.null(values)) return(default)
+  if (is.numeric(values)) values <- as.character(values) # clusters are numbered
   if (!is.character(values) || anyNA(values) || !length(values)) {
     stop("`", name, "` must be a character vector of names.", call. = FALSE)
   }

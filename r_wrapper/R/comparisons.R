@@ -73,12 +73,13 @@ associate_factors <- function(fit, x, key, sample_key = NULL, within = NULL, adj
 #' @param fdr_target Expected share of false calls among `is_de`, in each comparison.
 #' @param n_samples Pairs of cells drawn for `estimand = "cell"`.
 #' @param seed Of the draws.
-#' @return A data.frame with one row per comparison and gene: `within`, `gene`, `group1`, `group2`; `proba_de`,
+#' @return A data.frame with one row per comparison and gene, genes in the order of `x` ([top_genes()] sorts them):
+#'   `within`, `gene`, `group1`, `group2`; `proba_de`,
 #'   probability of a change beyond `delta` in one direction, other than that of most genes; `is_de`, the call; `lfsr`,
 #'   probability that the sign of the change is wrong or that it is that of most genes; `bayes_factor`, natural log odds
 #'   of `proba_de`; `lfc_mean`, `lfc_median`, `lfc_std`, `lfc_lower`, `lfc_upper`, posterior of the log2 fold change
 #'   (95 % interval); `mean1`, `mean2`, estimated expression per 10,000; `raw_mean1`, `raw_mean2`, mean counts per 10,000
-#'   of the library; `detected1`, `detected2`, share of cells with a count. With `sample_key`: `pval`, that the change is
+#'   of the library; `detected1`, `detected2`, share of cells with a count. With `sample_key` (else `NaN` and 0): `pval`, that the change is
 #'   within `delta` of that of most genes (moderated t), `padj` (Benjamini-Hochberg over the genes), below `fdr_target`
 #'   where `is_de`; `n_samples1`, `n_samples2`, and `paired`, how many are compared with themselves. Genes with fewer than
 #'   10 counts, or counts in fewer than 5 cells, in both groups are not tested (`NaN`, not called).

@@ -40,6 +40,16 @@ value_theme <- function() {
   )
 }
 
+# Round numbers, three or a few more.
+ticks <- function(limits) {
+  for (n in 3:6) {
+    found <- pretty(limits, n)
+    found <- found[found >= limits[1] & found <= limits[2]]
+    if (length(found) > 2) break
+  }
+  found
+}
+
 zero_line <- function() ggplot2::geom_vline(xintercept = 0, colour = "#555555", linewidth = 0.2)
 
 caption <- function(sentences) {
@@ -68,8 +78,8 @@ wrapped <- function(text, width) {
 page_of <- function(n, page) {
   pages <- max(1, ceiling(n / .panels))
   if (!is.numeric(page) || length(page) != 1L || !page %in% seq_len(pages)) {
-    stop(sprintf("`page` must be a whole number of at least 1 and at most %d, not %s.", pages,
-                 substr(deparse(page)[1], 1, 20)), call. = FALSE)
+    stop(sprintf("`page` must be %s, not %s.", if (pages > 1) sprintf("a number from 1 to %d", pages)
+                 else "1, since all panels are on one page", substr(deparse(page)[1], 1, 20)), call. = FALSE)
   }
   list(
     panels = which(ceiling(seq_len(n) / .panels) == page),
@@ -136,7 +146,7 @@ gene_panels <- function(parts, titles, details = "", ...) {
   rows$fill <- if (is.null(rows$sure)) rows$colour else ifelse(rows$sure, rows$colour, "white")
   ggplot2::ggplot(rows, ggplot2::aes(value, row, colour = colour)) +
     zero_line() +
-    ggplot2::scale_x_continuous(n.breaks = 4) +
+    ggplot2::scale_x_continuous(breaks = ticks) +
     ggplot2::scale_y_discrete(labels = stats::setNames(gene_names(rows$gene), ids)) +
     ggplot2::scale_colour_identity() +
     ggplot2::scale_fill_identity() +
@@ -164,7 +174,7 @@ stacked_panels <- function(parts, columns) {
     ggplot2::geom_point(ggplot2::aes(total, shape = "total"), fill = "black", colour = "white",
       size = 1.6, stroke = 0.4, na.rm = TRUE) +
     ggplot2::facet_wrap(ggplot2::vars(panel), ncol = columns, scales = "free") +
-    ggplot2::scale_x_continuous(n.breaks = 4) +
+    ggplot2::scale_x_continuous(breaks = ticks) +
     ggplot2::scale_y_discrete(labels = function(ids) gene_names(sub("^\\d+\r", "", ids))) +
     ggplot2::scale_fill_manual(name = NULL, values = colours, limits = levels,
       guide = ggplot2::guide_legend(order = 1, nrow = 1, override.aes = list(shape = NA))) +

@@ -6,13 +6,13 @@
 #' @inheritParams get_factors
 #' @param scores A table of [get_program_scores()]: its columns become cell data, ready for
 #'   `scater::plotReducedDim(colour_by = )` or `FeaturePlot(features = )`. Cells that it lacks get `NA`, of which a message
-#'   tells.
+#'   tells; columns of that name are replaced.
 #' @param assay As in [population_loadings()].
 #' @return A changed copy of `x`, with positions of the cells on the active factors, for neighbours and clusters
 #'   ([get_latent()] with `embedding = TRUE`). A SingleCellExperiment has them in `reducedDim(x, "LDVAE")`, a matrix, with
 #'   the loadings in log2 units per standard deviation of the factor (attribute `"rotation"`) and what [get_factors()] says (attribute `"factors"`); both are also in
 #'   `metadata(x)$ldvae`, where they stay when cells are chosen. A Seurat object has the reduction `"ldvae"` with key
-#'   `LDVAE_`, for `DimPlot(reduction = "ldvae")`, `ElbowPlot()`, `VizDimLoadings()`, `DimHeatmap()` or
+#'   `LDVAE_`, for `DimPlot(reduction = "ldvae")`, `ElbowPlot(reduction = "ldvae")`, `VizDimLoadings()`, `DimHeatmap()` or
 #'   `RunUMAP(reduction = "ldvae", dims = ...)`; its dimension 1 is the first active factor.
 #' @examples
 #' if (engine_available() && requireNamespace("SingleCellExperiment", quietly = TRUE)) {

@@ -55,7 +55,8 @@ plot_differential_expression <- function(de, group1 = NULL, group2 = NULL, n_lab
   points <- lapply(drawn, volcano_points)
   titles <- unname(vapply(drawn, function(rows) as.character(rows$group1[1]), ""))
   several_within <- length(unique(de$within)) > 1
-  details <- unname(mapply(volcano_details, drawn, points, several_within))
+  columns <- panel_columns(length(drawn))
+  details <- unname(mapply(volcano_details, drawn, points, several_within, if (columns > 3) 28 else 38))
   several <- length(comparisons) > 1
   foot <- caption(c(
     if (explained && several) {
@@ -67,7 +68,6 @@ plot_differential_expression <- function(de, group1 = NULL, group2 = NULL, n_lab
     page$foot
   ))
   if (!explained) {
-    columns <- panel_columns(length(points))
     say_size(length(points), columns, 2.2)
     volcanoes <- volcano_panels(points, titles, details, n_labels, columns)
     return(volcanoes + if (nzchar(foot$caption)) foot)
@@ -123,12 +123,12 @@ volcano_frame <- function(points) {
   data.frame(lfc = c(-side, side), sureness = c(0, 1.5 * max(1, points$sureness)))
 }
 
-volcano_details <- function(rows, points, several_within) {
+volcano_details <- function(rows, points, several_within, width) {
   called <- points$lfc[points$called]
   counts <- format(c(sum(called > 0), sum(called < 0), nrow(points)), big.mark = ",", trim = TRUE)
   paste(c(
-    paste("over", shorten(rows$group2[1], 22)),
-    if (several_within) paste("in", shorten(rows$within[1], 24)),
+    paste("over", shorten(rows$group2[1], width - 5)),
+    if (several_within) paste("in", shorten(rows$within[1], width - 3)),
     paste0(counts[1], " up, ", counts[2], " down of ", counts[3])
   ), collapse = "\n")
 }

@@ -80,7 +80,7 @@ elbo_limits <- function(elbo) {
 #'
 #' @param loadings The data.frame of [get_loadings()], or a fit: log2 units per standard deviation of the
 #'   factor.
-#' @param factors Names of factors, one panel each; the first six if `NULL`.
+#' @param factors Names of factors, or their numbers, one panel each; the first six if `NULL`.
 #' @param n_genes Genes per panel, half of them from each end.
 #' @param page Which page, if there are more than 24 panels.
 #' @param ... None: a name that is no argument is answered by the one that may be meant.
@@ -97,6 +97,7 @@ plot_loadings <- function(loadings, factors = NULL, n_genes = 10, page = 1, ...)
   if (inherits(loadings, "ldvae_fit")) loadings <- get_loadings(loadings)
   check_table("loadings", loadings, c("gene", "Z_1"), "get_loadings")
   every <- setdiff(names(loadings), "gene")
+  if (is.numeric(factors)) factors <- paste0("Z_", factors)
   factors <- chosen("factors", factors, every, default = utils::head(every, 6))
   check_count("n_genes", n_genes, 1)
   page <- page_of(length(factors), page)

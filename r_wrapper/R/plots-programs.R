@@ -19,7 +19,7 @@
 #'   are drawn, with their share of the variance and adjusted p-value. Every program of `loadings`
 #'   if `NULL`.
 #' @param scores,embedding The data.frame of [get_program_scores()], and two coordinates of the same
-#'   cells (a matrix of numbers with cells in rows) to draw the activity over.
+#'   cells to draw the activity over: a matrix with cells in rows, or a `DimReduc` of Seurat.
 #' @param populations Names of populations to draw, in this order; all if `NULL`.
 #' @param n_genes Genes per panel, by their rank.
 #' @param page Which page, if there are more than 24 panels.
@@ -106,6 +106,11 @@ program_activity <- function(scores, embedding, wanted) {
     stop("`scores` and `embedding` must be given together, or neither.", call. = FALSE)
   }
   check_table("scores", scores, wanted, "get_program_scores")
+  if (inherits(embedding, "DimReduc")) embedding <- SeuratObject::Embeddings(embedding)
+  if (!is.matrix(embedding) && !is.data.frame(embedding)) {
+    stop("`embedding` must be coordinates, as of Embeddings(x, \"umap\") or reducedDim(x, \"UMAP\"), not ",
+         described(embedding), ".", call. = FALSE)
+  }
   at <- as.matrix(embedding)
   if (!is.numeric(at) || ncol(at) < 2 || nrow(at) != nrow(scores)) {
     stop("`embedding` must have one row of two coordinates for each of the ", nrow(scores),

@@ -89,6 +89,16 @@ def test_top_genes_are_the_same(session, fit):
     pd.testing.assert_frame_equal(session.table("top_genes(get_loadings(fit), n = 4)"), expected)
 
 
+@pytest.mark.parametrize("least", [0.1, 0.6])
+def test_top_genes_of_a_comparison_are_the_same(session, adata, fit, least):
+    expected = ldvae.top_genes(
+        ldvae.differential_expression(fit, adata, groupby="population"), direction="up", min_detected=least
+    )
+    session("compared <- differential_expression(fit, sce, groupby = 'population')")
+    found = session.table(f"top_genes(compared, direction = 'up', min_detected = {least})")
+    assert found["gene"].tolist() == expected["gene"].tolist() and len(found) == {0.1: 30, 0.6: 29}[least]
+
+
 def test_gene_sets_are_the_same_file(session, fit, tmp_path):
     ldvae.top_genes(ldvae.get_loadings(fit), n=9, gmt=tmp_path / "python.gmt")
     session(f"top_genes(get_loadings(fit), n = 9, gmt = '{tmp_path}/r.gmt')")

@@ -151,6 +151,14 @@ def test_top_genes_of_a_comparison_begin_with_the_called(compared, arguments, ge
     assert list(found.columns) == list(both.columns)
 
 
+@pytest.mark.parametrize(
+    ("least", "genes"), [({}, "vw"), ({"min_detected": 0}, "vwu"), ({"min_detected": 0.25}, "v"), ({"n": None}, "vw")]
+)
+def test_top_genes_of_a_comparison_are_found_in_enough_cells_of_the_side_where_they_are_higher(compared, least, genes):
+    table = compared.assign(detected1=[0.05, 0.01, 0.2, 0.9], detected2=[0.9, 0.3, 0.0, 0.9])
+    assert "".join(top_genes(table, **least)["gene"]) == genes
+
+
 def test_top_genes_of_a_comparison_are_gene_sets(compared, tmp_path):
     top_genes(compared[compared["is_de"]], gmt=tmp_path / "x.gmt")
     assert (tmp_path / "x.gmt").read_text() == "all_B_rest_down\tldvae\tv\nall_B_rest_up\tldvae\tw\n"

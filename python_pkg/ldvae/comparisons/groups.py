@@ -152,7 +152,10 @@ def _pairs(labels: Labels, group1: Any, group2: Any) -> list[Pair]:
         return [(a, b, [number[a]], [number[b]]) for i, a in enumerate(first) for b in first[i + 1 :]]
     second = known("group2", group2)
     if len(second) > 1:
-        raise ValueError(f"`group2` must be one level, 'pairwise' or None, not {len(second)} levels.")
+        raise ValueError(
+            f"`group2` must be one level, 'pairwise' or None, not {len(second)} levels; "
+            "of several together, give the cells as `cells1` and `cells2`."
+        )
     if group1 is not None and second[0] in first:
         raise ValueError(f"`group1` and `group2` must be different, and both name {second[0]!r}.")
     return [(a, second[0], [number[a]], [number[second[0]]]) for a in first if a != second[0]]

@@ -22,6 +22,7 @@ def top_genes(
     n: int | None = 10,
     direction: str | None = None,
     by: str = "effect",
+    min_detected: float = 0.1,
     gmt: str | os.PathLike[str] | None = None,
 ) -> pd.DataFrame:
     """The first genes of each factor, program or comparison: those that are sure, strongest first.
@@ -39,6 +40,10 @@ def top_genes(
         "up": only genes with positive loadings, or higher in `group1`; "down": the others. Both if None.
     by
         "effect": the loading or log2 fold change, by its size; "evidence": the same over its standard deviation.
+    min_detected
+        Of a comparison, the share of cells, on the side where it is higher, in which a gene must be found (`min.pct` of
+        Seurat): the largest fold changes are those of genes that hardly any cell has. 0 for all; 0.25 gives markers
+        that most cells of a group can be told by. Tables of loadings do not say it.
     gmt
         A file to write them to as gene sets in the GMT format; an existing one is replaced. A factor or program gives
         two sets, such as `Z_1_up` and `Z_1_down`: genes with positive and with negative loadings, strongest first.
@@ -52,6 +57,7 @@ def top_genes(
     n, gmt = checks.optional(checks.integer, "n", n, 1), checks.optional(checks.new_file, "gmt", gmt)
     direction = checks.optional(checks.choice, "direction", direction, ("up", "down"))
     by = checks.choice("by", by, ("effect", "evidence"))
+    min_detected = checks.number("min_detected", min_detected, 0.0, 1.0)
     if not isinstance(loadings, pd.DataFrame) or "gene" not in loadings:
         raise TypeError(f"`loadings` must be a table of {_SOURCES}.")
     compared = {"lfc_mean", "lfc_std", "is_de"} <= set(loadings)
@@ -62,12 +68,14 @@ def top_genes(
         raise ValueError("`by` must be 'effect' for a table without standard deviations (get_loadings_uncertainty).")
     keys = [c for c in ("population", "kind", "program", "factor", "within", "group1", "group2") if c in loadings]
     position = loadings.groupby(keys, sort=False, observed=True, dropna=False).ngroup().to_numpy()
-    sign = {None: 0, "up": 1, "down": -1}[direction]
     effect = loadings[value].to_numpy(dtype=float)
     size = np.abs(effect) / (loadings[std].to_numpy(dtype=float) if by == "evidence" else 1)
     sure = loadings["is_de"] if compared else loadings["lfsr"] < LEVEL if "lfsr" in loadings else np.ones(len(effect))
+    meant = np.isfinite(effect) & (effect * {None: 0, "up": 1, "down": -1}[direction] >= 0)
+    if {"detected1", "detected2"} <= set(loadings):
+        meant &= np.where(effect > 0, loadings["detected1"], loadings["detected2"]) >= min_detected
     order = np.lexsort((-size, ~np.asarray(sure, dtype=bool), position))
-    order = order[np.isfinite(effect[order]) & (effect[order] * sign >= 0)]
+    order = order[meant[order]]
     first = loadings.iloc[order]
     first = first if n is None else first.groupby(position[order]).head(n)
     first = first.reset_index(drop=True)

@@ -56,7 +56,10 @@ def n_pages(n_panels: int) -> int:
 def paged(panels: list[T], page: Any) -> tuple[list[T], list[str]]:
     """The panels of one page, and what the foot says of the other pages."""
     pages = n_pages(len(panels))
-    page = checks.integer("page", page, 1, pages)
+    page = checks.integer("page", page, 1)
+    if page > pages:
+        wanted = f"a number from 1 to {pages}" if pages > 1 else "1, since all panels are on one page"
+        raise ValueError(f"`page` must be {wanted}, not {page}.")
     said = [f"Page {page} of {pages}, of {len(panels)} panels: see `page`."] if pages > 1 else []
     return panels[_PANELS * (page - 1) : _PANELS * page], said
 

@@ -93,7 +93,8 @@ def plot_differential_expression(
     d = load_drawing()
     figure, slots, columns = _one(ax) if ax is not None else d.grid(len(comparisons), 2 if split else 1)
     shown = [(slot[0], rows) for slot, (_, rows) in zip(slots, comparisons, strict=True)]
-    points = [_volcano(d, axes, rows, bool(de["within"].nunique() > 1)) for axes, rows in shown]
+    width = 28 if columns > 3 else 38  # characters that are sure to fit over a panel
+    points = [_volcano(d, axes, rows, bool(de["within"].nunique() > 1), width) for axes, rows in shown]
     beyond = f"triangles: lfsr below {_LFSR_FLOOR:g}" if (de["lfsr"] < _LFSR_FLOOR).any() else ""
     foot, heights = [], [1.5 if several else 2.6]
     if several:
@@ -129,7 +130,7 @@ def _one(ax: Axes) -> tuple[Any, Any, int]:
     return None, [[ax]], 1
 
 
-def _volcano(d: Any, axes: Axes, rows: pd.DataFrame, within: bool) -> tuple[np.ndarray, list[str]]:
+def _volcano(d: Any, axes: Axes, rows: pd.DataFrame, within: bool, width: int) -> tuple[np.ndarray, list[str]]:
     """Points and title of one comparison; all points, called ones first and in order, and the names of the called."""
     tested = rows.dropna(subset=["lfc_mean", "lfsr"])
     x, lfsr = tested["lfc_mean"].to_numpy(dtype=float), tested["lfsr"].to_numpy(dtype=float)
@@ -138,8 +139,8 @@ def _volcano(d: Any, axes: Axes, rows: pd.DataFrame, within: bool) -> tuple[np.n
     d.volcano(axes, x, y, called, beyond)
     up, down = int((called & (x > 0)).sum()), int((called & (x < 0)).sum())
     first = rows.iloc[0]
-    details = [f"over {d.shorten(str(first['group2']), 22)}"]
-    details += [f"in {d.shorten(str(first['within']), 24)}"] * within
+    details = [f"over {d.shorten(str(first['group2']), width - 5)}"]
+    details += [f"in {d.shorten(str(first['within']), width - 3)}"] * within
     d.heading(axes, str(first["group1"]), [*details, f"{up:,} up, {down:,} down of {len(tested):,}"])
     order = np.lexsort([-np.abs(x), -y, ~called])
     return np.column_stack([x, y])[order], tested["gene"].astype(str).to_numpy()[order][: called.sum()].tolist()

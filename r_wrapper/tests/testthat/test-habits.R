@@ -5,7 +5,7 @@ test_that("names of other packages' arguments are answered by the names here", {
   says <- function(call) error_of(eval(call))
   wanted <- list(
     quote(differential_expression(fit, fit, ident.1 = "B")),
-    quote(differential_expression(fit, fit, ident.1 = "B", ident.2 = "T")),
+    quote(differential_expression(fit, fit, ident.2 = "T")),
     quote(population_loadings(fit, fit, group.by = "cluster")),
     quote(get_expression(fit, fit, features = "CD3D")),
     quote(plot_loadings(fit, dims = 1:2)),
@@ -16,7 +16,7 @@ test_that("names of other packages' arguments are answered by the names here", {
     quote(associate_factors(fit, fit, groupby = "ident")),
     quote(get_latent(fit, inactives = TRUE)) # a slip of the finger
   )
-  meant <- c("ident.1", "group1", "ident.1", "group1", "group.by", "groupby", "features", "genes", "dims", "factors",
+  meant <- c("ident.1", "group1", "ident.2", "group2", "group.by", "groupby", "features", "genes", "dims", "factors",
              "npcs", "n_latent", "reduction", "use_rep", "file", "path", "only.pos", "direction", "groupby", "key", "inactives", "inactive")
   for (i in seq_along(wanted)) {
     expect_identical(says(wanted[[i]]), sprintf("`%s` is no argument of %s(): `%s` is meant.", meant[2 * i - 1],
@@ -25,6 +25,15 @@ test_that("names of other packages' arguments are answered by the names here", {
   expect_identical(says(quote(differential_expression(fit, fit, only.pos = TRUE))),
     paste("`only.pos` is no argument of differential_expression(); genes that are higher are those of",
           "top_genes(direction = \"up\")."))
+  # several at once are all answered
+  expect_identical(says(quote(differential_expression(fit, fit, ident.1 = "B", min.pct = 0.1))),
+    paste("`ident.1` is no argument of differential_expression(): `group1` is meant. `min.pct` is no argument of",
+          "differential_expression(); all genes are compared, and top_genes(min_detected = 0.1) leaves out those that",
+          "few cells have."))
+  expect_match(says(quote(get_latent(fit, reduction = "umap"))), "is no argument of get_latent(), which has", fixed = TRUE)
+  expect_identical(says(quote(fit_ldvae(fit, group.by = "cluster"))),
+    paste("`group.by` is no argument of fit_ldvae(); labels take no part here, but in what is asked of a fit, as",
+          "`groupby`."))
   expect_identical(says(quote(get_loadings(fit, quiet = TRUE))),
     "`quiet` is no argument of get_loadings(), which has 'fit', 'inactive'.")
   expect_identical(says(quote(get_history(fit, 2))), "get_history() takes at most 1 argument: 'fit'.")

@@ -64,7 +64,7 @@ test_that("comparisons within populations say so, beyond 24 are on other pages",
   expect_no_message(second <- plot_differential_expression(many, page = 2))
   expect_equal(nrow(panels(second)), 9)
   expect_equal(error_of(plot_differential_expression(many, page = 3)),
-    "`page` must be a whole number of at least 1 and at most 2, not 3.")
+    "`page` must be a number from 1 to 2, not 3.")
 })
 
 test_that("a comparison without a tested gene is an empty panel", {

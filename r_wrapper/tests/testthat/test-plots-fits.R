@@ -55,6 +55,16 @@ test_that("loadings show both ends of each factor", {
   expect_equal(bars$fill[bars$PANEL == 1], c(vermillion, vermillion, blue))
   plot <- plot_loadings(loadings_table(), factors = "Z_2")
   expect_equal(genes_of(plot, 1), c("F", "E", "D", "C", "B"))
+  expect_equal(plot_loadings(loadings_table(), factors = 2)$data, plot$data)
+})
+
+test_that("axes of values have at least three round numbers", {
+  for (limits in list(c(-0.2, 4.9), c(-0.1, 5.1), c(-3, 0.3), c(-1, 1), c(0, 0.07), c(-12, 40), c(-0.4, 9.6))) {
+    found <- ticks(limits)
+    expect_gte(length(found), 3)
+    expect_lte(length(found), 6)
+    expect_true(all(found >= limits[1] & found <= limits[2]))
+  }
 })
 
 test_that("factors without any loading are refused", {
@@ -76,7 +86,7 @@ test_that("wrong arguments of the factors are refused", {
   loadings <- function(...) plot_loadings(loadings_table(), ...)
   expect_equal(error_of(loadings(factors = "Z_7")),
     "`factors` names 'Z_7', but the table has 'Z_1', 'Z_2', 'Z_3'.")
-  expect_equal(error_of(loadings(factors = 1)), "`factors` must be a character vector of names.")
+  expect_equal(error_of(loadings(factors = NA)), "`factors` must be a character vector of names.")
   expect_equal(error_of(loadings(factors = c("Z_1", "Z_1"))), "`factors` names 'Z_1' more than once.")
   expect_equal(error_of(loadings(n_genes = 0)),
     "`n_genes` must be a whole number of at least 1, not 0.")

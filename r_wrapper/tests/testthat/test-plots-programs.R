@@ -99,6 +99,8 @@ test_that("wrong arguments of the programs are refused", {
     "`n_genes` must be a whole number of at least 1, not 1.5.")
   expect_equal(error_of(programs(populations = "T")),
     "`populations` names 'T', but the table has 'p', 'q', 'r'.")
+  numbered <- lapply(tables, function(table) transform(table, population = match(population, c("p", "q", "r"))))
+  expect_equal(nrow(panels(plot_programs(numbered$loadings, numbered$programs, populations = 2))), 2)
 })
 
 test_that("tables that do not belong together are refused", {
@@ -118,7 +120,10 @@ test_that("tables that do not belong together are refused", {
       error_of(programs(scores = scores, embedding = embedding)))
   }
   expect_equal(shape(matrix(0, 3, 2)), "3 x 2.")
-  expect_equal(shape(1:4), "4 x 1.")
+  expect_equal(shape(matrix(1:4)), "4 x 1.")
+  what <- "`embedding` must be coordinates, as of Embeddings(x, \"umap\") or reducedDim(x, \"UMAP\"), not "
+  expect_equal(error_of(programs(scores = scores, embedding = "umap")), paste0(what, "'umap'."))
+  expect_equal(error_of(programs(scores = scores, embedding = 1:4)), paste0(what, "4 values."))
   expect_equal(shape(matrix("a", 4, 2)), "4 x 2 of type character.")
 })
 
