@@ -21,10 +21,13 @@ import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 
-from . import api
-from .checks import Note
-from .fit.record import ARRAYS, GROUPS, NAMES, Fit
-from .model.config import Config
+from .machine.apart import apart
+
+with apart():  # torch
+    from . import api
+    from .checks import Note
+    from .fit.record import ARRAYS, GROUPS, NAMES, Fit
+    from .model.config import Config
 
 __all__ = ["call", "pack_fit", "simulate", "split", "unpack_fit"]
 

@@ -184,3 +184,18 @@ def test_loops_handlers_and_fifty_errors():
     said, also = script(AROUND).communicate(timeout=300)
     assert said == "|`seed` must be a whole number of at least 0 and at most 4294967295, not -1.|50|finished"
     assert also == ""
+
+
+def test_matrices_are_multiplied_by_the_same_library_as_in_python():
+    """torch's, not the linear algebra of R, which may be many times as slow: on Linux it would stand in for torch's."""
+    product = """
+    import numpy, torch
+    draw = numpy.random.default_rng(0).standard_normal
+    found = (torch.from_numpy(draw((64, 3000), "f")) @ torch.from_numpy(draw((3000, 32), "f"))).numpy().tobytes().hex()
+    """
+    here = {}
+    exec(textwrap.dedent(product), here)
+    code = f"""invisible(engine_available())
+    reticulate::py_run_string('{textwrap.dedent(product)}'); cat(reticulate::py$found)"""
+    said, problem = script(code).communicate(timeout=90)
+    assert said == here["found"], problem
