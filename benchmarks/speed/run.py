@@ -74,7 +74,9 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     file = arguments.out / "rows.csv"
     chosen = [name for name in parts if not arguments.only or name in arguments.only]
-    rows = pd.read_csv(file) if file.is_file() and arguments.only else pd.DataFrame(columns=["part", *Row._fields])
+    rows = pd.DataFrame(columns=["part", *Row._fields])
+    if file.is_file() and arguments.only:
+        rows = pd.read_csv(file).fillna({"unit": ""})
     for name in chosen:
         start = time.monotonic()
         found = pd.DataFrame(parts[name](), columns=Row._fields).assign(part=name)
@@ -92,7 +94,7 @@ def write(rows: pd.DataFrame, folder: Path) -> None:
     exponents = rows[rows["measure"].str.startswith("exponent")]
     text = [
         "# Speed: what was measured", "",
-        f"{machine()}; `OMP_NUM_THREADS` is {os.environ['OMP_NUM_THREADS']}, threads are set as said.",
+        f"{machine()}; `OMP_NUM_THREADS` is {os.environ['OMP_NUM_THREADS']}, threads are set as said; rows of a GPU name its machine.",
         "`make speed` writes this file.", "", *lines, "",
         "## How cost grows", "", "Time is proportional to size to the power of", "",
         "| what | exponent | wanted | reached |", "|---|---|---|---|",

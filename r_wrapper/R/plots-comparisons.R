@@ -2,6 +2,7 @@
 
 # Beyond it there is nothing left to tell apart, and one gene would flatten all the others.
 .lfsr_floor <- 1e-12
+.few_labels <- 6 # that small panels have room for
 .max_factors <- 6 # with a colour of their own
 
 #' Draw differential expression as volcanoes
@@ -19,7 +20,8 @@
 #'
 #' @param de The data.frame of [differential_expression()]; genes that were not tested are left out.
 #' @param group1,group2 Draw only the comparisons of these groups.
-#' @param n_labels Called genes to name per panel, the surest and largest first.
+#' @param n_labels Called genes to name per panel, the surest and largest first; six where there are four panels in a line,
+#'   which have no room for more.
 #' @param contributions The data.frame of [differential_contributions()] for the same comparisons,
 #'   of the same cells.
 #' @param page Which page, if there are more than 24 panels.
@@ -91,7 +93,7 @@ volcano_panels <- function(points, titles, details, n_labels, columns) {
     zero_line() +
     ggplot2::geom_point(ggplot2::aes(colour = colour, shape = shape), size = 0.8) +
     ggplot2::geom_blank(data = bind_panels(lapply(points, volcano_frame))) +
-    point_names(bind_panels(points), n_labels) +
+    point_names(bind_panels(points), if (columns > 3) min(n_labels, .few_labels) else n_labels) +
     ggplot2::scale_colour_identity() +
     ggplot2::scale_shape_identity() +
     ggplot2::scale_x_continuous(n.breaks = 5) +
