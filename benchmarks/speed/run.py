@@ -94,7 +94,8 @@ def write(rows: pd.DataFrame, folder: Path) -> None:
     exponents = rows[rows["measure"].str.startswith("exponent")]
     text = [
         "# Speed: what was measured", "",
-        f"{machine()}; `OMP_NUM_THREADS` is {os.environ['OMP_NUM_THREADS']}, threads are set as said; rows of a GPU name its machine.",
+        f"{machine()}; `OMP_NUM_THREADS` is {os.environ['OMP_NUM_THREADS']}, threads are set as said; "
+        "rows of a GPU name its machine.",
         "`make speed` writes this file.", "", *lines, "",
         "## How cost grows", "", "Time is proportional to size to the power of", "",
         "| what | exponent | wanted | reached |", "|---|---|---|---|",
