@@ -203,3 +203,13 @@ positions_of <- function(x, name) {
   if (methods::is(values, "LinearEmbeddingMatrix")) values <- SingleCellExperiment::sampleFactors(values)
   stats::setNames(list(unname(as.matrix(values))), name)
 }
+
+# Where cells are drawn.
+coordinates_of <- function(embedding) {
+  if (inherits(embedding, "DimReduc")) embedding <- SeuratObject::Embeddings(embedding)
+  if (!is.matrix(embedding) && !is.data.frame(embedding)) {
+    stop("`embedding` must be coordinates, as of Embeddings(x, \"umap\") or reducedDim(x, \"UMAP\"), not ",
+         described(embedding), ".", call. = FALSE)
+  }
+  as.matrix(embedding)
+}

@@ -106,12 +106,7 @@ program_activity <- function(scores, embedding, wanted) {
     stop("`scores` and `embedding` must be given together, or neither.", call. = FALSE)
   }
   check_table("scores", scores, wanted, "get_program_scores")
-  if (inherits(embedding, "DimReduc")) embedding <- SeuratObject::Embeddings(embedding)
-  if (!is.matrix(embedding) && !is.data.frame(embedding)) {
-    stop("`embedding` must be coordinates, as of Embeddings(x, \"umap\") or reducedDim(x, \"UMAP\"), not ",
-         described(embedding), ".", call. = FALSE)
-  }
-  at <- as.matrix(embedding)
+  at <- coordinates_of(embedding)
   if (!is.numeric(at) || ncol(at) < 2 || nrow(at) != nrow(scores)) {
     stop("`embedding` must have one row of two coordinates for each of the ", nrow(scores),
       " cells of `scores`, not ", nrow(at), " x ", ncol(at),
