@@ -16,7 +16,7 @@ ERRORS = [
     ("fit_ldvae(sce, n_latent = TRUE)",
      "`n_latent` must be a whole number of at least 1 and at most 1000, but TRUE is a logical."),
     ("fit_ldvae(sce, n_latent = NULL)",
-     "`n_latent` must be a whole number of at least 1 and at most 1000, but NULL is NULL."),
+     "`n_latent` must be a whole number of at least 1 and at most 1000, not NULL."),
     ("fit_ldvae(sce, n_latent = c(5, 10))",
      "`n_latent` must be a whole number of at least 1 and at most 1000, but c(5, 10) is a vector."),
     ("fit_ldvae(sce, decoder = c('linear', 'nonlinear'))",

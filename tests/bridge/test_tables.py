@@ -96,7 +96,8 @@ def test_top_genes_of_a_comparison_are_the_same(session, adata, fit, least):
     )
     session("compared <- differential_expression(fit, sce, groupby = 'population')")
     found = session.table(f"top_genes(compared, direction = 'up', min_detected = {least})")
-    assert found["gene"].tolist() == expected["gene"].tolist() and len(found) == {0.1: 30, 0.6: 29}[least]
+    assert found["gene"].tolist() == expected["gene"].tolist()
+    assert (len(found) == 30) == (least < 0.5)
 
 
 def test_gene_sets_are_the_same_file(session, fit, tmp_path):
