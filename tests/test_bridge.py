@@ -123,7 +123,7 @@ def test_a_mistake_of_the_engine_is_not_hidden(monkeypatch, fit):
     ("said", "in_r"),
     [
         ("`adata.X` must hold raw counts; if the counts are in a layer, name it with `layer`.",
-         "the counts of `x` must hold raw counts; if the counts are in another assay, name it with `assay`."),
+         "`x` must hold raw counts; if the counts are in another assay, name it with `assay`."),
         ("make them unique, e.g. by adata.var_names_make_unique().", "make them unique, e.g. by make.unique()."),
         ("`genes` names the column 'a' of adata.var, which must be boolean, not int64.",
          "`genes` names the column 'a' of the gene data, which must be logical, not int64."),

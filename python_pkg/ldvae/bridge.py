@@ -228,13 +228,13 @@ def _progress(shown: bool) -> Iterator[None]:
 
 # From the words of Python to those of R, in this order.
 _WORDS = [
-    (r"`adata\.(X|raw\.X|layers\['[^']*'\])`", "the counts of `x`"),
+    (r"`adata\.(X|raw\.X|layers\['[^']*'\])`", "`x`"),
     (r"if the counts are in a layer, name it with `layer`", "if the counts are in another assay, name it with `assay`"),
     (r"name the layer with the raw counts", "name the assay with the raw counts"),
     (r"; what adata\.raw holds is layer='raw'| \(layer='raw' if adata\.raw has it\)", ""),
     (r"missing values \(nan\), as anndata\.concat.*", "missing values (NA)."),
     (
-        r"the counts of `x` seems to be genes × cells: its rows are called (.*), its columns (.*); give `adata\.T`, "
+        r"`x` seems to be genes × cells: its rows are called (.*), its columns (.*); give `adata\.T`, "
         r"cells × genes\.",
         r"`x` seems to be cells x genes: its columns are called \1, its rows \2; give t(x), genes x cells.",
     ),

@@ -131,7 +131,7 @@ test_that("objects that are not what they should be get one sentence", {
   negative <- sce
   SummarizedExperiment::assay(negative, "counts")[1, 1] <- -0.5
   expect_identical(error_of(quick_fit(negative)), paste(
-    "the counts of `x` must hold raw counts (whole numbers, zero or more), but has the value -0.5;",
+    "`x` must hold raw counts (whole numbers, zero or more), but has the value -0.5;",
     "if the counts are in another assay, name it with `assay`."
   ))
   expect_identical(error_of(quick_fit(sce, batch_key = "lane")), paste(
@@ -149,7 +149,7 @@ test_that("objects that are not what they should be get one sentence", {
   }
   counts <- counts_of_simulated()
   expect_identical(error_of(quick_fit(array(NA_integer_, dim(counts), dimnames(counts)))), paste(
-    "the counts of `x` must hold raw counts (whole numbers, zero or more), but has the value NA;",
+    "`x` must hold raw counts (whole numbers, zero or more), but has the value NA;",
     "if the counts are in another assay, name it with `assay`."
   ))
   expect_identical(error_of(quick_fit(counts, batch_key = "batch")),
