@@ -3,12 +3,15 @@
 column_arguments <- c("groupby", "batch_key", "covariate_keys", "size_factor_key", "sample_key", "key", "within", "adjust")
 
 # `...` is what the function was given beside them.
-ask <- function(name, arguments, ...) {
-  check_no_others(name, ...)
+ask <- function(.name, .arguments, ...) {
+  check_no_others(.name, ...)
+  name <- .name
+  arguments <- .arguments
   fit <- if ("fit" %in% names(arguments) && !absent(arguments, "fit")) check_fit(arguments$fit)
+  optional <- name == "get_latent" && is.null(arguments[["x"]])
+  if ("x" %in% names(arguments) && !absent(arguments, "x") && !optional) check_cells(arguments$x)
   arguments <- with_identities(arguments)
   check_given(arguments)
-  optional <- name == "get_latent" && is.null(arguments[["x"]])
   input <- if ("x" %in% names(arguments) && !optional) input_for(arguments, fit)
   if (name %in% c("fit_ldvae", "from_latent") && is.logical(arguments$genes)) arguments$genes <- by_mask(arguments$genes, input$genes)
   for (set in intersect(c("cells1", "cells2"), names(arguments))) {
@@ -65,8 +68,10 @@ input_for <- function(arguments, fit) {
 column_names <- function(value, argument) {
   several <- argument %in% c("covariate_keys", "adjust")
   if (!is.character(value) || anyNA(value) || (!several && length(value) != 1L)) {
-    stop(sprintf("`%s` must be the name%s of the cell data, not %s.", argument,
-                 if (several) "s of columns" else " of a column", described(value)), call. = FALSE)
+    stop(sprintf("`%s` must be the name%s of the cell data, not %s%s.", argument,
+                 if (several) "s of columns" else " of a column", described(value),
+                 if (length(value) > 1L && !several) ": labels become a column first, as in x$labels <- labels" else ""),
+         call. = FALSE)
   }
   value
 }

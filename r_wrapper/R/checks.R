@@ -47,7 +47,7 @@ check_new_file <- function(name, value) {
   }
 }
 
-# Stops unless `table` is what `source` returns.
+# A plain data.frame, be it a tibble, of what `source` returns; stops if it is not that.
 check_table <- function(name, table, columns, source, empty = FALSE) {
   missing <- setdiff(columns, names(table))
   problem <- if (!is.data.frame(table)) {
@@ -61,6 +61,7 @@ check_table <- function(name, table, columns, source, empty = FALSE) {
     stop("`", name, "` must be the data.frame that `", source, "` returns, but it ", problem, ".",
       call. = FALSE)
   }
+  as.data.frame(table)
 }
 
 # The `values` that somebody named among the `choices`, or the default.

@@ -5,6 +5,7 @@
 #' p-values treat cells as independent; they describe these cells and say nothing about other donors or animals.
 #'
 #' @inheritParams population_loadings
+#' @param x Cells with counts of the fit's genes, as in [fit_ldvae()].
 #' @param key Column of cell data: categories are each compared with all other cells (of two, the second with the
 #'   first); numbers give a slope per standard deviation.
 #' @param sample_key Column of cell data with the biological samples.
@@ -51,7 +52,8 @@ associate_factors <- function(fit, x, key, sample_key = NULL, within = NULL, adj
 #'
 #' @inheritParams population_loadings
 #' @param x Cells with counts of the fit's genes, as in [fit_ldvae()]; they need not be the training cells.
-#' @param groupby Column of cell data with the groups; cells without a label take no part. Numbers that do not vary
+#' @param groupby Column of cell data with the groups; cells without a label take no part. For a Seurat object it may be
+#'   left out: its identities. Numbers that do not vary
 #'   within samples (age, dose), or are no whole numbers, have a slope in place of groups: `group1` is then the column,
 #'   `group2` "per unit", and 1 and 2 in the names of columns are the highest and the lowest value.
 #' @param group1,group2 One level or several, each compared with `group2`: another level, or all other labelled cells
@@ -59,7 +61,7 @@ associate_factors <- function(fit, x, key, sample_key = NULL, within = NULL, adj
 #'   the rest.
 #' @param cells1,cells2 In place of groups, two sets of cells: `TRUE` and `FALSE` for each, names, or numbers; `cells2`
 #'   is all other cells if `NULL`.
-#' @param estimand `"mean"` or `"cell"`.
+#' @param estimand `"mean"`: of the groups' mean expression; `"cell"`: of a random cell of each.
 #' @param sample_key Column of cell data with the biological replicates (at least two per group, of at least five
 #'   cells). Each is weighed by how well its mean is known. Samples with cells of both groups are compared with
 #'   themselves, the others help.
@@ -92,13 +94,13 @@ associate_factors <- function(fit, x, key, sample_key = NULL, within = NULL, adj
 #'   sce <- simulate_counts(n_cells = 300, n_genes = 100, program_size = 10)
 #'   fit <- fit_ldvae(sce, n_latent = 5, max_epochs = 10)
 #'   de <- differential_expression(fit, sce, groupby = "population", group1 = "P0")
-#'   head(de[de$is_de, c("gene", "lfc_mean", "lfc_lower", "lfc_upper", "lfsr")])
+#'   top_genes(de, n = 5, direction = "up")[c("gene", "lfc_mean", "lfc_lower", "lfc_upper", "lfsr")]
 #' }
 #' @export
-differential_expression <- function(fit, x, groupby = NULL, group1 = NULL, group2 = NULL, cells1 = NULL,
+differential_expression <- function(fit, x, groupby = NULL, ..., group1 = NULL, group2 = NULL, cells1 = NULL,
                                     cells2 = NULL, estimand = "mean", sample_key = NULL, within = NULL, adjust = NULL,
                                     genes = "all", assay = NULL, delta = 0.25, batch_correction = TRUE,
-                                    fdr_target = 0.05, n_samples = 5000, seed = 0, cell_data = NULL, ...) {
+                                    fdr_target = 0.05, n_samples = 5000, seed = 0, cell_data = NULL) {
   ask("differential_expression", as.list(environment()), ...)
 }
 

@@ -97,7 +97,7 @@ say_size <- function(n, columns, inches) {
 
 # Panels beside each other on a page; `longest` is the longest label of their axes, in characters.
 panel_columns <- function(n, longest = 4) {
-  if (n <= 3) n else if (n <= 6 || longest > 9) 3 else 4
+  if (n <= 3) n else if (n <= 9 || longest > 9) 3 else 4
 }
 
 # Panels 1, 2, ... with a bold title over lines of details. A strip has one face only, so the

@@ -151,6 +151,7 @@ top_genes <- function(loadings, n = 10, direction = NULL, by = "effect", min_det
     stop("`loadings` must be a table of get_loadings, get_loadings_uncertainty, population_loadings or ",
          "differential_expression.", call. = FALSE)
   }
+  loadings <- as.data.frame(loadings) # a grouped tibble may lose no rows
   if (identical(n, Inf)) n <- NULL
   if (!is.null(n)) check_count("n", n, 1)
   if (!is.null(gmt)) check_new_file("gmt", gmt)
@@ -199,7 +200,7 @@ long <- function(loadings) {
   data.frame(
     gene = rep(loadings$gene, length(factors)),
     factor = rep(factors, each = nrow(loadings)),
-    loading = unlist(loadings[factors], use.names = FALSE)
+    loading = as.double(unlist(loadings[factors], use.names = FALSE))
   )
 }
 
@@ -218,10 +219,11 @@ print.ldvae_fit <- function(x, ...) {
 #' Methods for a fit
 #'
 #' @param object,x A fit, from [fit_ldvae()] or [load_fit()].
-#' @param row.names,optional,... Not used.
+#' @param row.names,optional Not used.
+#' @param ... Of `head()` and `tail()`: how many rows; else not used.
 #' @return `summary()`: the active factors, as of [get_factors()]. `coef()` and `loadings()`: the loadings, a matrix of
-#'   genes x active factors. `as.data.frame()`: the same with their uncertainty, as of [get_loadings_uncertainty()]. `dim()`: numbers of
-#'   genes and cells. `plot()`: as [plot_loadings()].
+#'   genes x active factors. `as.data.frame()`: the same with their uncertainty, as of [get_loadings_uncertainty()];
+#'   `head()` and `tail()`: its first and last rows. `dim()`: numbers of genes and cells. `plot()`: as [plot_loadings()].
 #' @examples
 #' fit <- readRDS(system.file("extdata", "fit.rds", package = "ldvae"))
 #' summary(fit)
@@ -261,6 +263,18 @@ coef.ldvae_fit <- function(object, ...) {
 as.data.frame.ldvae_fit <- function(x, row.names = NULL, optional = FALSE, ...) get_loadings_uncertainty(x)
 
 #' @rdname ldvae_fit
+#' @importFrom utils head
+#' @method head ldvae_fit
+#' @export
+head.ldvae_fit <- function(x, ...) utils::head(as.data.frame(x), ...)
+
+#' @rdname ldvae_fit
+#' @importFrom utils tail
+#' @method tail ldvae_fit
+#' @export
+tail.ldvae_fit <- function(x, ...) utils::tail(as.data.frame(x), ...)
+
+#' @rdname ldvae_fit
 #' @method dim ldvae_fit
 #' @export
 dim.ldvae_fit <- function(x) c(length(x$genes), length(x$cells))
@@ -288,6 +302,9 @@ plot.ldvae_fit <- function(x, ...) plot_loadings(get_loadings(x), ...)
 #' }
 #' @export
 save_fit <- function(fit, path, ...) {
+  if (!missing(path) && is_rds(path)) {
+    stop("`path`: a file called .rds is one of saveRDS(), which keeps a fit too; call this one .safetensors.", call. = FALSE)
+  }
   ask("save_fit", as.list(environment()), ...)
   invisible()
 }
@@ -295,8 +312,10 @@ save_fit <- function(fit, path, ...) {
 #' @rdname save_fit
 #' @export
 load_fit <- function(path, ...) {
-  if (!missing(path) && is.character(path) && length(path) == 1L && grepl("\\.rds$", path, ignore.case = TRUE)) {
+  if (!missing(path) && is_rds(path)) {
     stop("`path` is a file of saveRDS(): read it with readRDS().", call. = FALSE)
   }
   r_fit(ask("load_fit", as.list(environment()), ...))
 }
+
+is_rds <- function(path) is.character(path) && length(path) == 1L && grepl("\\.rds$", path, ignore.case = TRUE)

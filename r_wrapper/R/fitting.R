@@ -1,12 +1,14 @@
 #' Fit one linearly decoded variational autoencoder (LDVAE) to all cells
 #'
-#' Labels are never used: train once, and look at every population afterwards.
+#' Labels are never used: train once, and look at every population afterwards. Some hundred cells and genes are the
+#' least that factors can be told from; thousands show more.
 #'
 #' @param x Raw counts: a SingleCellExperiment, a Seurat object (of version 3, 4 or 5, layers joined or split), or a
 #'   genes x cells matrix (sparse, dense, or backed by a file) with `cell_data`. Corrected counts with fractions (SoupX,
 #'   DecontX, RSEM) are rounded, with a warning. Where a column `feature_types` or `Type` of `rowData(x)` tells genes from
 #'   other features, as `DropletUtils::read10xCounts()` has it, only genes take part.
-#' @param genes Genes to model: their names, such as `VariableFeatures(x)`; `TRUE` or `FALSE` for each; or the name
+#' @param genes Genes to model: their names, such as `VariableFeatures(x)` (some thousands are enough to find factors;
+#'   all find more and take longer, and [differential_expression()] compares all of them either way); `TRUE` or `FALSE` for each; or the name
 #'   of a logical column of `rowData(x)`. Library sizes come from all genes of `x`. All genes if `NULL`.
 #' @param gene_symbols Column of `rowData(x)`, or of the features of the assay of a Seurat object, with the names of
 #'   genes, in place of `rownames(x)`: here, in every table and picture, and in the cells that the fit is asked about.
@@ -51,12 +53,12 @@
 #'   fit
 #' }
 #' @export
-fit_ldvae <- function(x, genes = NULL, gene_symbols = NULL, batch_key = NULL, covariate_keys = character(),
+fit_ldvae <- function(x, genes = NULL, ..., gene_symbols = NULL, batch_key = NULL, covariate_keys = character(),
                       size_factor_key = NULL, assay = NULL, n_latent = 30, n_hidden = 128, n_layers = 1, dropout_rate = 0.1,
                       gene_likelihood = "nb", latent_distribution = "normal", decoder = "linear",
                       loadings_prior = "ard", max_epochs = NULL, batch_size = NULL, learning_rate = 1e-2,
                       validation_size = 0.1, early_stopping = TRUE, measure_factors = TRUE, checkpoint = NULL, seed = 0,
-                      device = "auto", progress = TRUE, cell_data = NULL, ...) {
+                      device = "auto", progress = TRUE, cell_data = NULL) {
   fit <- r_fit(ask("fit_ldvae", as.list(environment()), ...))
   if (fit$settings$stopped == "interrupted") {
     message("Interrupted: this is the fit of the best epoch so far, number ", fit$settings$best_epoch, ".")
@@ -84,7 +86,7 @@ fit_ldvae <- function(x, genes = NULL, gene_symbols = NULL, batch_key = NULL, co
 #'   get_factors(from_latent(sce, use_rep = "PCA"))
 #' }
 #' @export
-from_latent <- function(x, use_rep, genes = NULL, gene_symbols = NULL, batch_key = NULL, covariate_keys = character(),
-                        size_factor_key = NULL, assay = NULL, seed = 0, progress = TRUE, cell_data = NULL, ...) {
+from_latent <- function(x, use_rep, genes = NULL, ..., gene_symbols = NULL, batch_key = NULL, covariate_keys = character(),
+                        size_factor_key = NULL, assay = NULL, seed = 0, progress = TRUE, cell_data = NULL) {
   r_fit(ask("from_latent", as.list(environment()), ...))
 }

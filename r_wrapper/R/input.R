@@ -29,7 +29,7 @@ is_se <- function(x) methods::is(x, "SummarizedExperiment")
 check_cells <- function(x) {
   if (!is_se(x) && !inherits(x, "Seurat") && !is.matrix(x) && !methods::is(x, "Matrix") && !methods::is(x, "DelayedMatrix")) {
     stop("`x` must be a SingleCellExperiment, a Seurat object or a matrix of counts (genes x cells), not ",
-         described(x), ".", call. = FALSE)
+         described(x), if (is.data.frame(x)) ": as.matrix() makes it one", ".", call. = FALSE)
   }
 }
 

@@ -13,14 +13,21 @@
 #'   the loadings in log2 units per standard deviation of the factor (attribute `"rotation"`) and what [get_factors()] says (attribute `"factors"`); both are also in
 #'   `metadata(x)$ldvae`, where they stay when cells are chosen. A Seurat object has the reduction `"ldvae"` with key
 #'   `LDVAE_`, for `DimPlot(reduction = "ldvae")`, `ElbowPlot(reduction = "ldvae")`, `VizDimLoadings()`, `DimHeatmap()` or
-#'   `RunUMAP(reduction = "ldvae", dims = ...)`; its dimension 1 is the first active factor.
+#'   `RunUMAP(reduction = "ldvae", dims = 1:r)`, `r` being `ncol(Embeddings(x, "ldvae"))`. Dimension 1 is the first active
+#'   factor; the order is that of [get_factors()], in which standard deviations need not fall.
 #' @examples
 #' if (engine_available() && requireNamespace("SingleCellExperiment", quietly = TRUE)) {
 #'   sce <- simulate_counts(n_cells = 300, n_genes = 100, program_size = 10)
 #'   fit <- fit_ldvae(sce, n_latent = 5, max_epochs = 10)
 #'   scores <- get_program_scores(fit, sce, groupby = "population", kind = "between")
 #'   sce <- add_ldvae(sce, fit, scores = scores)
-#'   SingleCellExperiment::reducedDim(sce, "LDVAE")
+#'   head(SingleCellExperiment::reducedDim(sce, "LDVAE"))
+#' }
+#' if (engine_available() && requireNamespace("SeuratObject", quietly = TRUE)) {
+#'   counts <- SingleCellExperiment::counts(sce)
+#'   seu <- SeuratObject::CreateSeuratObject(methods::as(counts, "CsparseMatrix"))
+#'   seu <- add_ldvae(seu, fit_ldvae(seu, n_latent = 5, max_epochs = 10))
+#'   seu[["ldvae"]] # RunUMAP(seu, reduction = "ldvae", dims = seq_len(ncol(seu[["ldvae"]])))
 #' }
 #' @export
 add_ldvae <- function(x, fit, scores = NULL, assay = NULL, ...) {

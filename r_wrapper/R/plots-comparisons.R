@@ -40,7 +40,7 @@
 plot_differential_expression <- function(de, group1 = NULL, group2 = NULL, n_labels = 10,
                                          contributions = NULL, page = 1, ...) {
   check_no_others("plot_differential_expression", ...)
-  check_table("de", de, c("gene", "group1", "group2", "lfc_mean", "lfsr", "is_de"),
+  de <- check_table("de", de, c("gene", "group1", "group2", "lfc_mean", "lfsr", "is_de"),
     "differential_expression")
   if (is.null(de$within)) de$within <- ""
   wanted <- list(group1 = group1, group2 = group2)
@@ -139,7 +139,7 @@ volcano_details <- function(rows, points, several_within, width) {
 # total; genes have levels from the largest total down, factors those of the key.
 by_factor <- function(contributions, comparisons, points, n) {
   key <- c("group1", "group2", "gene", "factor")
-  check_table("contributions", contributions, c(key, "contribution"), "differential_contributions")
+  contributions <- check_table("contributions", contributions, c(key, "contribution"), "differential_contributions")
   if (length(unique(vapply(comparisons, function(rows) as.character(rows$within[1]), ""))) > 1) {
     stop("`contributions` are those of one set of cells, but `de` has several populations in ",
       "`within`: draw one at a time.", call. = FALSE)
@@ -204,7 +204,7 @@ own_contributions <- function(contributions, comparison, genes, key) {
 #' @export
 plot_association <- function(association, ...) {
   check_no_others("plot_association", ...)
-  check_table("association", association, c("factor", "key", "level", "within", "effect", "padj"),
+  association <- check_table("association", association, c("factor", "key", "level", "within", "effect", "padj"),
     "associate_factors")
   need_package("ggplot2", "Plots")
   table <- association_rows(association)
@@ -268,7 +268,7 @@ association_rows <- function(table) {
   })
   data.frame(
     facet = factor(facet, unique(facet)), row = factor(id, rev(rows)),
-    label = ifelse(text$level == "", text$key, shorten(text$level, 24)),
+    label = ifelse(text$level == "", text$key, shorten(text$level, 40)),
     x = factor(text$factor, c(setdiff(text$factor, "all"), "all")),
     y = position, height = ifelse(spans, 2 * position - 1, 1),
     omnibus = omnibus, effect = table$effect, sure = (table$padj < 0.05) %in% TRUE

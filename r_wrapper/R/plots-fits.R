@@ -19,7 +19,7 @@
 plot_history <- function(history, ...) {
   check_no_others("plot_history", ...)
   if (inherits(history, "ldvae_fit")) history <- get_history(history)
-  check_table("history", history, c("epoch", "elbo_train", "elbo_validation", "kl"), "get_history")
+  history <- check_table("history", history, c("epoch", "elbo_train", "elbo_validation", "kl"), "get_history")
   need_package("ggplot2", "Plots")
   parts <- c("bound (nats per cell)", "KL (nats)")
   elbo <- c(history$elbo_train, history$elbo_validation)
@@ -95,12 +95,16 @@ elbo_limits <- function(elbo) {
 plot_loadings <- function(loadings, factors = NULL, n_genes = 10, page = 1, ...) {
   check_no_others("plot_loadings", ...)
   if (inherits(loadings, "ldvae_fit")) loadings <- get_loadings(loadings)
-  check_table("loadings", loadings, c("gene", "Z_1"), "get_loadings")
+  loadings <- check_table("loadings", loadings, "gene", "get_loadings")
+  if (identical(names(loadings), "gene")) stop("`loadings` has no factor: none of the fit is active.", call. = FALSE)
+  loadings <- check_table("loadings", loadings, "Z_1", "get_loadings")
   every <- setdiff(names(loadings), "gene")
   if (is.numeric(factors)) factors <- paste0("Z_", factors)
+  some <- is.null(factors) && length(every) > 6
   factors <- chosen("factors", factors, every, default = utils::head(every, 6))
   check_count("n_genes", n_genes, 1)
   page <- page_of(length(factors), page)
+  foot <- if (some) sprintf("The first 6 of %d factors: see `factors`.", length(every)) else page$foot
   factors <- factors[page$panels]
   need_package("ggplot2", "Plots")
   rows <- lapply(factors, function(factor) {
@@ -117,5 +121,5 @@ plot_loadings <- function(loadings, factors = NULL, n_genes = 10, page = 1, ...)
   say_size(length(rows), columns, 2)
   gene_panels(rows, factors, columns = columns) +
     ggplot2::geom_col(ggplot2::aes(fill = fill), colour = NA, width = 0.7) +
-    ggplot2::labs(x = "loading (log2 units per SD of the factor)", caption = page$foot)
+    ggplot2::labs(x = "loading (log2 units per SD of the factor)", caption = foot)
 }

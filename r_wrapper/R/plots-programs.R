@@ -42,11 +42,11 @@ plot_programs <- function(loadings, programs = NULL, scores = NULL, embedding = 
                           populations = NULL, n_genes = 8, page = 1, ...) {
   check_no_others("plot_programs", ...)
   key <- c("population", "kind", "program")
-  check_table("loadings", loadings, c(key, "gene", "loading", "std", "lfsr", "rank"),
+  loadings <- check_table("loadings", loadings, c(key, "gene", "loading", "std", "lfsr", "rank"),
     "population_loadings", empty = TRUE)
   facts <- if (is.null(programs)) loadings else programs
   if (!is.null(programs)) {
-    check_table("programs", programs, c(key, "called", "share", "padj"), "population_programs")
+    programs <- check_table("programs", programs, c(key, "called", "share", "padj"), "population_programs")
   }
   check_count("n_genes", n_genes, 1)
   names <- chosen("populations", populations, unique(as.character(facts$population)))
@@ -105,7 +105,7 @@ program_activity <- function(scores, embedding, wanted) {
   if (is.null(scores) || is.null(embedding)) {
     stop("`scores` and `embedding` must be given together, or neither.", call. = FALSE)
   }
-  check_table("scores", scores, wanted, "get_program_scores")
+  scores <- check_table("scores", scores, wanted, "get_program_scores")
   at <- coordinates_of(embedding)
   if (!is.numeric(at) || ncol(at) < 2 || nrow(at) != nrow(scores)) {
     stop("`embedding` must have one row of two coordinates for each of the ", nrow(scores),
@@ -180,7 +180,7 @@ program_panels <- function(rows, called, columns) {
 #' @export
 plot_program_map <- function(program_map, populations = NULL, programs = NULL, n_genes = 3, max_programs = 60, ...) {
   check_no_others("plot_program_map", ...)
-  check_table("program_map", program_map,
+  program_map <- check_table("program_map", program_map,
     c("program", "population", "variance", "padj", "active", "top_up", "top_down"), "get_program_map", empty = TRUE)
   check_count("n_genes", n_genes, 0)
   check_count("max_programs", max_programs, 1)

@@ -6,11 +6,12 @@
 #' (for instance too few cells), the page says why. It is drawn by the engine, which needs the Python package matplotlib.
 #'
 #' @inheritParams population_loadings
+#' @param x Cells with counts of the fit's genes, as in [fit_ldvae()].
 #' @param path The file, such as `"report.html"`; an existing one is replaced.
 #' @param key Column of cell data with a treatment or another annotation, to look at inside each population.
 #' @param sample_key Column of cell data with the biological samples (donors), which then are the unit of all comparisons.
-#' @param embedding Coordinates of the cells (a matrix of numbers, cells in rows), such as a UMAP, to draw the activity of
-#'   programs over.
+#' @param embedding Coordinates of the cells (a matrix with cells in rows, or a `DimReduc` of Seurat), such as a UMAP, to draw
+#'   the activity of programs over.
 #' @param n_genes Genes to list of each population, factor and comparison.
 #' @param seed Of the questions, as in each of them.
 #' @return Nothing.
@@ -24,6 +25,7 @@
 #' @export
 write_report <- function(fit, x, groupby, path, key = NULL, sample_key = NULL, embedding = NULL, assay = NULL,
                          n_genes = 10, seed = 0, cell_data = NULL, ...) {
+  if (!is.null(embedding)) embedding <- coordinates_of(embedding)
   ask("write_report", as.list(environment()), ...)
   invisible()
 }

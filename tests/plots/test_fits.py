@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import pytest
 
 from ldvae.plots.fits import plot_history, plot_loadings
 from ldvae.tables import factor_names, wide
@@ -55,6 +57,15 @@ def test_loadings_of_chosen_factors() -> None:
     figure = plot_loadings(loadings_table(), factors=["Z_9", "Z_2"], n_genes=3.0)  # type: ignore[arg-type]
     assert titles(figure) == ["Z_9", "Z_2"]
     assert [len(axes.patches) for axes in figure.axes] == [3, 3]
+
+
+def test_loadings_without_a_factor_and_with_many() -> None:
+    with pytest.raises(ValueError, match=r"^`loadings` has no factor: none of the fit is active\.$"):
+        plot_loadings(pd.DataFrame({"gene": ["A"]}))
+    names = [f"Z_{i}" for i in range(1, 9)]
+    figure = plot_loadings(wide("gene", ["A", "B"], names, np.ones((2, 8))))
+    assert [axes.get_title() for axes in figure.axes] == names[:6]
+    assert "The first 6 of 8 factors: see `factors`." in figure.texts[0].get_text().splitlines()
 
 
 def test_loadings_never_call_a_positive_gene_down() -> None:

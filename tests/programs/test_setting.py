@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ldvae import get_program_scores, population_programs
+from ldvae import fit_ldvae, get_program_scores, population_programs
 from ldvae.programs import find as find_module
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*may have more programs")  # one is looked for, to be quick
@@ -37,6 +37,19 @@ def test_small_populations_have_a_row_and_no_model(with_few, planted_fit, kind):
     assert rows[["pval", "padj"]].isna().all(axis=None)
     assert (programs["reason"] == "").tolist() == programs["called"].tolist()
     assert programs.loc[programs["population"] != "few", "padj"].notna().all()
+
+
+def test_populations_without_a_gene_to_test_have_a_row(planted, planted_fit):
+    adata = planted.copy()
+    inside = np.flatnonzero(adata.obs["population"] == "P3")
+    counts = adata.X.tolil()
+    counts[inside] = 0
+    counts[inside, 0] = 1.0  # cells with a count, of a gene that the fit has
+    adata.X = counts.tocsr()
+    fit = fit_ldvae(adata, genes=adata.var_names[1:], n_latent=3, max_epochs=2, progress=False, measure_factors=False)
+    with pytest.warns(UserWarning, match="no gene of the fit is in 10 cells are left out: 'P3'"):
+        programs = population_programs(fit, adata, groupby="population", kind="within", n_programs=1)
+    assert programs.loc[programs["population"] == "P3", "reason"].tolist() == ["too few cells"]
 
 
 def test_no_population_is_large_enough(planted, planted_fit):

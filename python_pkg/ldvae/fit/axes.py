@@ -58,6 +58,11 @@ def measured_factors(
     axes, held = _axes(z[rows], z_variance[rows].mean(0), found)
     if held.sum() == z.shape[1] > 1:
         note(f"All {z.shape[1]} directions of the latent are factors; a larger `n_latent` may show more.")
+    if not held.any():
+        note(
+            "No direction of the latent is a factor that other genes confirm: tables of factors are empty. Populations "
+            "can be asked about all the same; more cells, more genes or deeper counts may show factors."
+        )
     return _completed(found.take(held), axes[:, held], linear_map(model, z, z_variance), z)
 
 

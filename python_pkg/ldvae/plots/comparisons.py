@@ -265,5 +265,5 @@ def _heat_map(d: Any, axes: Axes, rows: pd.DataFrame, factors: list[str], limit:
         ticks, names = [*ticks, apart], [*names, "all"]
         axes.set_xlim(-0.5, apart + 0.5)
     axes.set_xticks(ticks, names)
-    axes.set_yticks(range(len(levels)), [d.shorten(str(level), 24) or key for level in levels])
+    axes.set_yticks(range(len(levels)), [d.shorten(str(level), 40) or key for level in levels])
     return mesh

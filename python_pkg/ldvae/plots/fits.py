@@ -108,12 +108,17 @@ def plot_loadings(
     ValueError
         If `loadings` is not such a table, or lacks a factor.
     """
-    loadings = check_table("loadings", loadings, ["gene", "Z_1"], "get_loadings")
+    loadings = check_table("loadings", loadings, ["gene"], "get_loadings")
+    if list(loadings) == ["gene"]:
+        raise ValueError("`loadings` has no factor: none of the fit is active.")
+    loadings = check_table("loadings", loadings, ["Z_1"], "get_loadings")
     every = [str(column) for column in loadings.columns if column != "gene"]
     chosen = every[:6] if factors is None else checks.strings("factors", factors)
     check_known("factors", chosen, every)
     n_genes, figsize = checks.integer("n_genes", n_genes, 1), checks.optional(checks.size, "figsize", figsize)
     chosen, foot = paged(chosen, page)
+    if factors is None and len(every) > len(chosen):
+        foot = [f"The first {len(chosen)} of {len(every)} factors: see `factors`."]
     d = load_drawing()
     figure, slots, columns = d.grid(len(chosen))
     for factor, (axes,) in zip(chosen, slots, strict=True):

@@ -46,7 +46,7 @@ class Panel(Axes):
 
 def grid(n: int, parts: int = 1, columns: int | None = None) -> tuple[Picture, list[list[Axes]], int]:
     """An empty figure, `n` slots of `parts` panels each, one above the other, and the number of columns of slots."""
-    columns = columns or (n if n <= 3 else 3 if n <= 6 else 4)
+    columns = columns or (n if n <= 3 else 3 if n <= 9 else 4)
     figure = Picture(figsize=(PAGE, 2.0 * parts * math.ceil(n / columns)))
     # A panel starts about as large as it will be, so that it has its final ticks when `arrange` measures them.
     size = (0.7 / columns, 0.7 / (parts * math.ceil(n / columns)))

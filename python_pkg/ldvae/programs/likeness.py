@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..checks import shown, warn
+from ..checks import warn
 from ..tables import LEVEL
 from .activities import as_tensor
 from .program import Program, beside, cosine, plausible
@@ -40,14 +40,15 @@ def compared(setting: Setting, programs: list[Program]) -> list[Program]:
 def warn_like(programs: list[Program], called: np.ndarray) -> None:
     """Name the called programs that may be mixtures."""
     found = [
-        f"{p.name} of {p.population} (like {p.towards}, {p.towards_cosine:.2f})"
+        f"'{p.name} of {p.population} (like {p.towards}, {p.towards_cosine:.2f})'"
         for p, yes in zip(programs, called, strict=True)
         if yes and p.towards_cosine >= _LIKE
     ]
     if found:
+        named = ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
         warn(
-            f"{shown(found)}: genes go along as in cells on the way to the other population; wrong labels, doublets "
-            "and ambient RNA look like that, and so does a real continuum (`like_population`)."
+            f"{named}: genes go along as in cells on the way to the other population; wrong labels, doublets and "
+            "ambient RNA look like that, and so does a real continuum (`like_population`)."
         )
 
 

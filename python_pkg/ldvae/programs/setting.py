@@ -25,7 +25,7 @@ MOST_CELLS = 3000  # of a population that its local model looks at; a seeded sam
 
 @dataclass(frozen=True)
 class Setting:
-    """Populations with their local models; `small` are those with too few cells for one, and how many they have."""
+    """Populations with their local models; `small` are those with too few cells or counts for one: how many cells."""
 
     populations: list[Population]
     n_genes: int
@@ -56,7 +56,7 @@ def prepare(fit: Fit, cells: Cells, labels: Labels, samples: Labels | None, seed
         note(f"Populations with fewer than {MIN_CELLS} cells are left out: {shown(list(small))}.")
     theta = inverse_dispersion(model).numpy()
     keys = [labels for labels in (samples, cells.batch) if labels is not None]
-    populations = []
+    populations, silent = [], []
     named = zip(labels.levels, members, strict=True)
     for name, rows in tqdm(named, "local models", len(members), leave=False, disable=None if sys.stderr else True):
         if name in small:
@@ -65,8 +65,16 @@ def prepare(fit: Fit, cells: Cells, labels: Labels, samples: Labels | None, seed
         matrix = cells.counts.matrix[rows]
         seen = np.bincount(matrix.indices[matrix.data > 0], minlength=matrix.shape[1])
         genes = np.random.default_rng(seed).permutation(np.flatnonzero(seen >= _GENE_CELLS))
+        if not len(genes):
+            silent.append(name)
+            continue
         offset = offset_of(model, cells, rows, z[rows].mean(0), genes)
         blocks = None if not keys else np.unique([key.codes[rows] for key in keys], axis=1, return_inverse=True)[1]
         local = Local.build(matrix[:, genes].toarray(), offset, theta[genes], blocks)
         populations.append(Population(name, rows, genes, local, None if samples is None else samples.codes[rows]))
+    if silent:
+        small |= {name: len(rows) for name, rows in zip(labels.levels, members, strict=True) if name in silent}
+        note(f"Populations in which no gene of the fit is in {_GENE_CELLS} cells are left out: {shown(silent)}.")
+    if not populations:
+        raise ValueError(f"`fit` has no gene that is in {_GENE_CELLS} cells of a population: there is nothing to test.")
     return Setting(populations, cells.counts.matrix.shape[1], seed, small)

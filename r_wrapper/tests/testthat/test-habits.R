@@ -10,6 +10,8 @@ test_that("names of other packages' arguments are answered by the names here", {
     quote(get_expression(fit, fit, features = "CD3D")),
     quote(plot_loadings(fit, dims = 1:2)),
     quote(fit_ldvae(fit, npcs = 10)),
+    quote(fit_ldvae(fit, batch = "lane")), # the beginning of two arguments that are there
+    quote(fit_ldvae(fit, likelihood = "nb")),
     quote(from_latent(fit, reduction = "pca")),
     quote(save_fit(fit, file = "x")),
     quote(top_genes(coef(fit), only.pos = TRUE)),
@@ -17,7 +19,8 @@ test_that("names of other packages' arguments are answered by the names here", {
     quote(get_latent(fit, inactives = TRUE)) # a slip of the finger
   )
   meant <- c("ident.1", "group1", "ident.2", "group2", "group.by", "groupby", "features", "genes", "dims", "factors",
-             "npcs", "n_latent", "reduction", "use_rep", "file", "path", "only.pos", "direction", "groupby", "key", "inactives", "inactive")
+             "npcs", "n_latent", "batch", "batch_key", "likelihood", "gene_likelihood",
+             "reduction", "use_rep", "file", "path", "only.pos", "direction", "groupby", "key", "inactives", "inactive")
   for (i in seq_along(wanted)) {
     expect_identical(says(wanted[[i]]), sprintf("`%s` is no argument of %s(): `%s` is meant.", meant[2 * i - 1],
                                                 as.character(wanted[[i]][[1]]), meant[2 * i]))
@@ -25,6 +28,11 @@ test_that("names of other packages' arguments are answered by the names here", {
   expect_identical(says(quote(differential_expression(fit, fit, only.pos = TRUE))),
     paste("`only.pos` is no argument of differential_expression(); genes that are higher are those of",
           "top_genes(direction = \"up\")."))
+  expect_identical(says(quote(differential_expression(fit, fit, features = "CD3D"))),
+    paste("`features` is no argument of differential_expression(); all genes are compared: choose the rows of the",
+          "table."))
+  expect_match(says(quote(fit_ldvae(fit, n = 10))), "`n` is no argument of fit_ldvae(), which has 'x', ", fixed = TRUE)
+  expect_identical(says(quote(fit_ldvae(fit, NULL, "lane"))), "fit_ldvae(): what comes after `genes` must be named.")
   # several at once are all answered
   expect_identical(says(quote(differential_expression(fit, fit, ident.1 = "B", min.pct = 0.1))),
     paste("`ident.1` is no argument of differential_expression(): `group1` is meant. `min.pct` is no argument of",
@@ -43,8 +51,9 @@ test_that("every function has the dots that this needs, and nothing is swallowed
   own <- setdiff(getNamespaceExports("ldvae"), c("engine_available", "install_engine"))
   for (name in own) {
     takes <- names(formals(getExportedValue("ldvae", name)))
-    expect_identical(utils::tail(takes, 1), "...", info = name)
-    call <- as.call(c(list(as.name(name)), stats::setNames(rep(list(NULL), length(takes)), c(takes[-length(takes)], "no_such"))))
+    expect_true("..." %in% takes, info = name)
+    takes[takes == "..."] <- "no_such"
+    call <- as.call(c(list(as.name(name)), stats::setNames(rep(list(NULL), length(takes)), takes)))
     expect_match(error_of(eval(call)), sprintf("`no_such` is no argument of %s()", name), fixed = TRUE, info = name)
   }
 })

@@ -6,6 +6,8 @@ test_that("a fit has the methods of other models", {
   expect_identical(summary(fit), factors[factors$active, ])
   expect_identical(dim(fit), c(length(fit$genes), length(fit$cells)))
   expect_identical(as.data.frame(fit), get_loadings_uncertainty(fit))
+  expect_identical(head(fit, 3), head(get_loadings_uncertainty(fit), 3))
+  expect_identical(tail(fit, 2), tail(get_loadings_uncertainty(fit), 2))
   expect_identical(rownames(coef(fit)), fit$genes)
   expect_identical(unname(coef(fit)[, 1]), get_loadings(fit)$Z_1)
   expect_identical(stats::loadings(fit), coef(fit))
@@ -55,4 +57,24 @@ test_that("scores have names that Seurat and formulas take, the same in table an
     at <- SeuratObject::Embeddings(out, "ldvae")[, 1:2]
     expect_s3_class(plot_programs(loadings, scores = scores, embedding = at), "ggplot")
   }
+})
+
+test_that("tables may be of a class of their own, as grouped tibbles are", {
+  markers <- population_loadings(fitted(), simulated(), groupby = "population", kind = "between")
+  registerS3method("[", "picky", function(x, ...) stop("not in this way"))
+  registerS3method("$", "picky", function(x, name) stop("not in this way"))
+  grouped <- structure(markers, class = c("picky", "data.frame"))
+  expect_identical(top_genes(grouped, n = 2), top_genes(markers, n = 2))
+  skip_if_not_installed("ggplot2")
+  expect_no_warning(plot <- plot_programs(grouped))
+  expect_identical(plot$data, plot_programs(markers)$data)
+})
+
+test_that("a fit without factors says so, and has empty tables", {
+  expect_message(fit <- fit_ldvae(simulated()[, 1:12], n_latent = 3, max_epochs = 2), "^No direction of the latent")
+  expect_identical(nrow(top_genes(get_loadings(fit))), 0L)
+  expect_identical(nrow(head(fit)), 0L)
+  expect_identical(error_of(plot_loadings(fit)), "`loadings` has no factor: none of the fit is active.")
+  expect_identical(error_of(save_fit(fit, "fit.rds")),
+    "`path`: a file called .rds is one of saveRDS(), which keeps a fit too; call this one .safetensors.")
 })
