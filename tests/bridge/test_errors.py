@@ -53,7 +53,7 @@ ERRORS = [
      "`gene_symbols` must name a column of the gene data of `x`, which has none, not 'symbol'."),
     ("get_latent(1)", "`fit` must be a fit (from fit_ldvae or load_fit), not '1'."),
     ("write_report(fit, sce, groupby = 'population', path = 'x.html', embedding = 'UMAP')",
-     "`embedding` must have two numbers for each of the 500 cells of `x`, not a character string."),
+     "`embedding` must be coordinates, as of Embeddings(x, \"umap\") or reducedDim(x, \"UMAP\"), not 'UMAP'."),
     ("load_fit('nowhere')", "`path` must be a file written by save_fit, and there is none at 'nowhere'."),
     ("simulate_counts(null_populations = 'P9')",
      "`null_populations` must be one of 'P0', 'P1', 'P2', 'P3', not 'P9'."),
