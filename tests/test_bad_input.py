@@ -287,7 +287,7 @@ ARGUMENTS = [
     ("load_fit", "path", T, [(b"x", "not b'x'"), (["x"], "not ['x']")]),
     ("plot_history", "history", V, [(EMPTY, "lacks the columns"), (None, "is a NoneType")]),
     ("plot_history", "ax", T, [("x", "matplotlib axes, not 'x'")]),
-    ("plot_loadings", "loadings", V, [(EMPTY, "lacks the columns")]),
+    ("plot_loadings", "loadings", V, [(EMPTY, "lacks the column 'gene'")]),
     ("plot_loadings", "factors", V, [("Z_99", "names 'Z_99'"), ([], "at least one of")]),
     ("plot_loadings", "n_genes", V, [(0, "not 0")]),
     ("plot_loadings", "page", V, [(0, "not 0"), (9, "all panels are on one page, not 9")]),

@@ -138,7 +138,7 @@ test_that("objects that are not what they should be get one sentence", {
     "`batch_key` must name a column of colData(x) ('population', 'batch', 'sample', 'treatment'), not 'lane'."
   ))
   expect_identical(error_of(quick_fit(sce, batch_key = sce$batch)),
-                   "`batch_key` must be the name of a column of the cell data, not 400 values.")
+                   "`batch_key` must be the name of a column of the cell data, not 400 values: labels become a column first, as in x$labels <- labels.")
   sce$matrix <- matrix(0, 400, 2)
   expect_identical(error_of(associate_factors(fitted(), sce, key = "matrix")),
                    "`key`: the column 'matrix' must hold labels or numbers, not a matrix.")
