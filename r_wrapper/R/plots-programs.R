@@ -185,7 +185,8 @@ plot_program_map <- function(program_map, populations = NULL, programs = NULL, n
   check_count("n_genes", n_genes, 0)
   check_count("max_programs", max_programs, 1)
   across <- chosen("populations", populations, unique(as.character(program_map$population)))
-  foot <- c("Area: square root of the variance (log2, all genes).", "Filled: active; dark ring: padj < 0.05.")
+  foot <- c("Area: square root of the variance (log2, all genes).",
+    "Filled: active; dark ring: varies (padj < 0.05), but is no program of these cells.")
   if (length(across) > .most_columns) {
     foot <- c(foot, sprintf("First %d of %d populations: choose with `populations`.", .most_columns, length(across)))
     across <- utils::head(across, .most_columns)
