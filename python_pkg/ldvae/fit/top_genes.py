@@ -67,21 +67,26 @@ def top_genes(
     if by == "evidence" and std not in loadings:
         raise ValueError("`by` must be 'effect' for a table without standard deviations (get_loadings_uncertainty).")
     keys = [c for c in ("population", "kind", "program", "factor", "within", "group1", "group2") if c in loadings]
-    position = loadings.groupby(keys, sort=False, observed=True, dropna=False).ngroup().to_numpy()
     effect = loadings[value].to_numpy(dtype=float)
     size = np.abs(effect) / (loadings[std].to_numpy(dtype=float) if by == "evidence" else 1)
-    sure = loadings["is_de"] if compared else loadings["lfsr"] < LEVEL if "lfsr" in loadings else np.ones(len(effect))
     meant = np.isfinite(effect) & (effect * {None: 0, "up": 1, "down": -1}[direction] >= 0)
     if {"detected1", "detected2"} <= set(loadings):
         meant &= np.where(effect > 0, loadings["detected1"], loadings["detected2"]) >= min_detected
-    order = np.lexsort((-size, ~np.asarray(sure, dtype=bool), position))
-    order = order[meant[order]]
-    first = loadings.iloc[order]
-    first = first if n is None else first.groupby(position[order]).head(n)
-    first = first.reset_index(drop=True)
+    first = _first(loadings, keys, size, meant, n)
     if gmt is not None:
         _write_gmt(gmt, first, keys, value)
     return first
+
+
+def _first(table: pd.DataFrame, keys: list[str], size: np.ndarray, meant: np.ndarray, n: int | None) -> pd.DataFrame:
+    """Of the rows that are `meant`, the first `n` of each group by `keys`: the sure ones, largest first."""
+    position = table.groupby(keys, sort=False, observed=True, dropna=False).ngroup().to_numpy()
+    known = table["is_de"] if "is_de" in table else table["lfsr"] < LEVEL if "lfsr" in table else np.ones(len(table))
+    order = np.lexsort((-size, ~np.asarray(known, dtype=bool), position))
+    order = order[meant[order]]
+    first = table.iloc[order]
+    first = first if n is None else first.groupby(position[order]).head(n)
+    return first.reset_index(drop=True)
 
 
 def _write_gmt(gmt: str | os.PathLike[str], genes: pd.DataFrame, keys: list[str], value: str) -> None:

@@ -141,9 +141,8 @@ class _Epochs:
             totals = self.recorded.epoch(order, torch.tensor(plan).to(self.counts.device))
         else:
             totals = torch.zeros(2, dtype=torch.float64, device=self.counts.device)
-            for (rate, *weights), batch in zip(
-                plan, self.counts.epoch(self.rows, self.size, self.generator), strict=True
-            ):
+            batches = self.counts.epoch(self.rows, self.size, self.generator)
+            for (rate, *weights), batch in zip(plan, batches, strict=True):
                 totals += self._step(batch, rate, [totals.new_full((), w, dtype=torch.float32) for w in weights])
         reconstruction, kl = (self.counts.ranks.sum_(totals) / (self.steps * self.size)).tolist()
         return reconstruction, kl

@@ -56,25 +56,25 @@ def prepare(fit: Fit, cells: Cells, labels: Labels, samples: Labels | None, seed
         note(f"Populations with fewer than {MIN_CELLS} cells are left out: {shown(list(small))}.")
     theta = inverse_dispersion(model).numpy()
     keys = [labels for labels in (samples, cells.batch) if labels is not None]
-    populations, silent = [], []
+    populations: list[Population] = []
+    silent: dict[str, int] = {}
     named = zip(labels.levels, members, strict=True)
     for name, rows in tqdm(named, "local models", len(members), leave=False, disable=None if sys.stderr else True):
         if name in small:
             continue
-        rows = np.sort(np.random.default_rng(seed).permutation(rows)[:MOST_CELLS])
+        n_cells, rows = len(rows), np.sort(np.random.default_rng(seed).permutation(rows)[:MOST_CELLS])
         matrix = cells.counts.matrix[rows]
         seen = np.bincount(matrix.indices[matrix.data > 0], minlength=matrix.shape[1])
         genes = np.random.default_rng(seed).permutation(np.flatnonzero(seen >= _GENE_CELLS))
         if not len(genes):
-            silent.append(name)
+            silent[name] = n_cells
             continue
         offset = offset_of(model, cells, rows, z[rows].mean(0), genes)
         blocks = None if not keys else np.unique([key.codes[rows] for key in keys], axis=1, return_inverse=True)[1]
         local = Local.build(matrix[:, genes].toarray(), offset, theta[genes], blocks)
         populations.append(Population(name, rows, genes, local, None if samples is None else samples.codes[rows]))
     if silent:
-        small |= {name: len(rows) for name, rows in zip(labels.levels, members, strict=True) if name in silent}
         note(f"Populations in which no gene of the fit is in {_GENE_CELLS} cells are left out: {shown(silent)}.")
     if not populations:
         raise ValueError(f"`fit` has no gene that is in {_GENE_CELLS} cells of a population: there is nothing to test.")
-    return Setting(populations, cells.counts.matrix.shape[1], seed, small)
+    return Setting(populations, cells.counts.matrix.shape[1], seed, small | silent)
